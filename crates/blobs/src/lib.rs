@@ -1,0 +1,188 @@
+//! Stored files: put, get (whole or a range) and delete, wherever they are kept.
+//!
+//! `mongodb://` keeps them in GridFS. A file is written once under an id of its own, is
+//! visible to readers only when complete, and is never changed afterwards.
+
+mod gridfs;
+mod readahead;
+
+use std::{ops::Range, time::Duration};
+
+use bytes::Bytes;
+use common::{Id, Secret};
+use futures_util::Stream;
+
+pub use readahead::ReadAhead;
+
+/// One store of files, such as the uploads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    backend: Backend,
+}
+
+#[derive(Clone, Debug)]
+enum Backend {
+    GridFs(gridfs::Bucket),
+}
+
+/// What is known about a file beside its bytes. All of it is optional on files made by others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The owner's e-mail address.
+    pub username: Option<String>,
+    /// As the client named it.
+    pub filename: Option<String>,
+    pub content_type: Option<String>,
+    pub job_id: Option<Id>,
+}
+
+/// A complete file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub id: Id,
+    /// In bytes.
+    pub length: u64,
+    pub meta: Meta,
+    /// The unit in which the store reads, in bytes.
+    block: u64,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server did not answer or answered with an error; again later may help.
+    #[error("the store does not answer: {0}")]
+    Unavailable(#[source] anyhow::Error),
+    /// The file, or a part of it, is not there.
+    #[error("the file {0} is not complete in the store")]
+    Missing(Id),
+}
+
+impl From<Error> for std::io::Error {
+    fn from(e: Error) -> Self {
+        let kind = match e {
+            Error::Unavailable(_) => std::io::ErrorKind::ConnectionAborted,
+            Error::Missing(_) => std::io::ErrorKind::NotFound,
+        };
+        Self::new(kind, e)
+    }
+}
+
+impl Blobs {
+    /// The store called `name` at `url` (`mongodb://`, `mongodb+srv://`: the database `name`).
+    /// Connects when first used, and again whenever needed; fails only on an unusable URL.
+    pub async fn connect(url: &Secret, name: &str) -> anyhow::Result<Self> {
+        let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
+        let backend = match scheme {
+            "mongodb" | "mongodb+srv" => Backend::GridFs(gridfs::Bucket::connect(url, name).await?),
+            other => anyhow::bail!("no store is known for {other:?} URLs"),
+        };
+        Ok(Self { backend })
+    }
+
+    /// Begins a file. `id` must be fresh: never one that was used before, not even in vain.
+    pub async fn create(&self, id: Id, meta: Meta) -> Result<Writer, Error> {
+        Ok(match &self.backend {
+            Backend::GridFs(bucket) => Writer { inner: WriterInner::GridFs(bucket.create(id, meta).await?) },
+        })
+    }
+
+    /// The file called `id`, if it is there and complete.
+    pub async fn stat(&self, id: &Id) -> Result<Option<Stat>, Error> {
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.stat(id).await,
+        }
+    }
+
+    /// The bytes of `range`, in order, a few blocks ahead of the reader.
+    pub fn stream(&self, file: &Stat, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
+        let range = range.start.min(file.length)..range.end.min(file.length);
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.stream(file, range),
+        }
+    }
+
+    /// Whole blocks `first..first + count` as they are stored, fewer at the file's end.
+    async fn blocks(&self, file: &Stat, first: u64, count: u64) -> Result<Vec<Bytes>, Error> {
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.blocks(file, first, count).await,
+        }
+    }
+
+    /// Removes the file and whatever an interrupted write left under its id. Not there: success.
+    pub async fn delete(&self, id: &Id) -> Result<(), Error> {
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.delete(id).await,
+        }
+    }
+
+    /// Removes remains of interrupted writes begun more than `age` ago; says of how many.
+    pub async fn sweep(&self, age: Duration) -> Result<u64, Error> {
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.sweep(age).await,
+        }
+    }
+
+    /// Whether the store answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.ping().await,
+        }
+    }
+}
+
+/// A file being written. Dropped before [`Writer::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Writer {
+    inner: WriterInner,
+}
+
+#[derive(Debug)]
+enum WriterInner {
+    GridFs(gridfs::Writer),
+}
+
+impl Writer {
+    /// The first so many bytes can still be corrected before [`Writer::finish`].
+    pub const HEAD: usize = 128 * 1024;
+
+    /// Appends. Waits while too much is on its way to the store.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match &mut self.inner {
+            WriterInner::GridFs(writer) => writer.write(bytes).await,
+        }
+    }
+
+    /// Overwrites bytes already written, all of them within the first [`Writer::HEAD`].
+    ///
+    /// # Panics
+    /// When they are not.
+    pub fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) {
+        assert!(offset.saturating_add(bytes.len() as u64) <= Self::HEAD as u64, "outside of the head");
+        match &mut self.inner {
+            WriterInner::GridFs(writer) => writer.rewrite_head(offset as usize, bytes),
+        }
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        match &self.inner {
+            WriterInner::GridFs(writer) => writer.written(),
+        }
+    }
+
+    /// Makes the file durable and visible. After an error the file is not there, or the id is
+    /// to be deleted: what the store did cannot be known when its answer was lost.
+    pub async fn finish(self) -> Result<Stat, Error> {
+        match self.inner {
+            WriterInner::GridFs(writer) => writer.finish().await,
+        }
+    }
+
+    /// Gives up and removes what was written.
+    pub async fn abort(self) {
+        match self.inner {
+            WriterInner::GridFs(writer) => writer.abort().await,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What all services share and nothing else. Knows no driver.
+
+pub mod env;
+pub mod error;
+pub mod id;
+pub mod messages;
+pub mod retry;
+pub mod secret;
+pub mod serve;
+pub mod start;
+pub mod telemetry;
+
+pub use env::Env;
+pub use error::{Error, Result};
+pub use id::Id;
+pub use messages::Message;
+pub use secret::Secret;
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,189 @@
+//! Serving HTTP: time limits, a connection limit, one log line and two metrics a request,
+//! health, and an end that lets running requests finish.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, MatchedPath, Request},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tower::ServiceExt;
+use tracing::Instrument;
+
+use crate::{CancellationToken, Env, telemetry};
+
+/// What a client may take its time for, and how many may do so at once.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// For the whole head of a request, and between two requests on one connection.
+    pub header_timeout: Duration,
+    /// Open connections; further ones wait in the listener's backlog.
+    pub connections: usize,
+    /// How long running requests may go on after a shutdown was asked for.
+    pub drain: Duration,
+}
+
+impl Limits {
+    /// `HEADER_TIMEOUT`, `MAX_CONNECTIONS`, `DRAIN_TIMEOUT`.
+    pub fn from_env(env: &mut Env) -> Self {
+        Self {
+            header_timeout: env.duration("HEADER_TIMEOUT", Duration::from_secs(30)),
+            connections: env.parse("MAX_CONNECTIONS", 4_096),
+            drain: env.duration("DRAIN_TIMEOUT", Duration::from_secs(600)),
+        }
+    }
+}
+
+/// Asks a dependency whether it can be reached; the error says why not.
+type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send + Sync>;
+
+/// The dependencies of a service by name, for `/readyz`.
+#[derive(Clone, Default)]
+pub struct Readiness(Vec<(&'static str, Check)>);
+
+impl Readiness {
+    /// Adds a dependency, and how to ask it.
+    #[must_use]
+    pub fn with<T, F, Fut>(mut self, name: &'static str, dependency: &T, ask: F) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let dependency = dependency.clone();
+        self.0.push((name, Arc::new(move || Box::pin(ask(dependency.clone())))));
+        self
+    }
+
+    /// 200 `ready`, or 503 and the names of what is missing.
+    async fn answer(self) -> Response {
+        let mut missing = Vec::new();
+        for (name, check) in &self.0 {
+            let outcome = tokio::time::timeout(Duration::from_secs(3), check()).await;
+            match outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within 3 s"))) {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(dependency = name, error = format!("{error:#}"), "not ready");
+                    missing.push(*name);
+                }
+            }
+        }
+        if missing.is_empty() {
+            "ready".into_response()
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}", missing.join(", "))).into_response()
+        }
+    }
+}
+
+/// `/healthz` (this process answers), `/readyz` (its dependencies do), `/metrics`.
+pub fn ops(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(move || readiness.clone().answer()))
+        .route(
+            "/metrics",
+            get(|| async { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::render_metrics()) }),
+        )
+}
+
+/// Serves until `shutdown`, then until the running requests are done or `limits.drain` is over.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let router = router.layer(from_fn(observe));
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let running = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        let (stream, peer, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, say; the next one may fit again.
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let router = router.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let router = router.clone();
+            async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        });
+        let connection = running.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // A client that went away in mid-request is its own business.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %peer, "connection ended early");
+            }
+            drop(permit);
+        });
+    }
+
+    drop(listener);
+    tokio::select! {
+        () = running.shutdown() => tracing::info!("all requests are finished"),
+        () = tokio::time::sleep(limits.drain) => tracing::warn!("requests were still running at the end of DRAIN_TIMEOUT"),
+    }
+    Ok(())
+}
+
+type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Result<Accepted> {
+    let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, permit))
+}
+
+/// One log line and two metrics for each request; probes and scrapes only at debug level.
+async fn observe(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = request.method().as_str().to_owned();
+    let span = tracing::info_span!("request", method, route, job.id = tracing::field::Empty);
+    let started = Instant::now();
+    let response = next.run(request).instrument(span.clone()).await;
+    let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+
+    metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
+    metrics::histogram!("http_request_duration_seconds", "route" => route.clone()).record(elapsed);
+    let duration_ms = elapsed.as_millis() as u64;
+    span.in_scope(|| {
+        if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
+            tracing::debug!(status, duration_ms, "answered");
+        } else {
+            tracing::info!(status, duration_ms, "answered");
+        }
+    });
+    response
+}

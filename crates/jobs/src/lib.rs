@@ -1,0 +1,372 @@
+//! The ledger: one record for each conversion, moved only by compare-and-set.
+//!
+//! Messages wake a worker up; the record decides.
+//!
+//! ```text
+//! uploading → stored → queued → converting → done | failed
+//!                 └───────┴──────────┴─────→ cancelled
+//! ```
+//!
+//! Every move names the state it expects and says whether it happened. Nobody acts on a move
+//! that did not.
+
+mod mongo;
+
+use std::{str::FromStr, time::Duration};
+
+use common::{Id, Message, Secret};
+use time::OffsetDateTime;
+
+/// The ledger. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    backend: Backend,
+}
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Mongo(mongo::Ledger),
+}
+
+/// Where a conversion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The video is on its way into the store; nothing was promised yet.
+    Uploading,
+    /// The video is safe. From here the job ends in one visible result, whatever dies.
+    Stored,
+    /// The broker confirmed the message.
+    Queued,
+    /// A worker holds the lease.
+    Converting,
+    Done,
+    /// For good; `reason` says why.
+    Failed,
+    /// By its owner.
+    Cancelled,
+    /// Files and record are being removed. No longer visible to its owner.
+    Deleting,
+}
+
+impl State {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Uploading, "uploading"),
+        (Self::Stored, "stored"),
+        (Self::Queued, "queued"),
+        (Self::Converting, "converting"),
+        (Self::Done, "done"),
+        (Self::Failed, "failed"),
+        (Self::Cancelled, "cancelled"),
+        (Self::Deleting, "deleting"),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
+    }
+
+    /// Nothing will change any more, but by its owner's wish.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled | Self::Deleting)
+    }
+}
+
+impl FromStr for State {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        let known = Self::ALL.iter().find(|(_, name)| *name == s);
+        known.map(|(state, _)| *state).ok_or_else(|| Error(anyhow::anyhow!("unknown state {s:?}")))
+    }
+}
+
+/// The record of one conversion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub id: Id,
+    /// The owner's e-mail address.
+    pub owner: String,
+    /// As the client named it.
+    pub filename: Option<String>,
+    pub state: State,
+    /// From 0 to 100.
+    pub percent: u8,
+    pub video_fid: Id,
+    pub video_bytes: Option<u64>,
+    pub mp3_fid: Option<Id>,
+    pub mp3_bytes: Option<u64>,
+    /// Length of the MP3, in seconds.
+    pub duration_s: Option<f64>,
+    /// Why it failed, in plain words.
+    pub reason: Option<String>,
+    /// Leases given so far. A worker's moves name the attempt they belong to.
+    pub attempt: u32,
+    /// Ids under which workers have begun to write the MP3, the last one last.
+    pub outputs: Vec<Id>,
+    /// The broker has the message that tells of the end.
+    pub told: bool,
+    /// A mail server took the mail that tells of the end.
+    pub mailed: bool,
+    pub created_at: OffsetDateTime,
+    pub updated_at: OffsetDateTime,
+}
+
+impl Job {
+    /// What the queues are told of it: work to do while it has no result, then its result.
+    pub fn message(&self) -> Message {
+        Message {
+            video_fid: self.video_fid.clone(),
+            mp3_fid: self.mp3_fid.clone(),
+            username: self.owner.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// What a gateway knows when an upload begins.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    pub id: Id,
+    pub owner: String,
+    pub filename: Option<String>,
+    pub video_fid: Id,
+}
+
+/// What a worker made.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub mp3_fid: Id,
+    pub mp3_bytes: u64,
+    pub duration: Duration,
+}
+
+/// The answer to a worker that asks for a job.
+#[derive(Clone, Debug)]
+pub enum Lease {
+    /// It is yours; `job.attempt` names the lease, and all outputs but the last are remains.
+    Taken(Box<Job>),
+    /// Somebody else is at work, or the upload is not over: come back later.
+    Held,
+    /// Done, failed or cancelled.
+    Over(Box<Job>),
+    /// There is no such record (any more).
+    Gone,
+}
+
+/// What the reconciler looks for. In each case the record must have stood still for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// An upload whose gateway died. Claimed, it is `Deleting`.
+    Upload,
+    /// Safe, but nobody told the broker.
+    Stored,
+    /// The broker was told, but no worker came.
+    Queued,
+    /// A worker's lease ran out. Claimed, it is `Queued`.
+    Lease,
+    /// Over, but the notification was not told.
+    Untold,
+    /// A deletion that was cut off.
+    Deleting,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub jobs: Vec<Job>,
+    /// Where the next page begins, unless this is the last.
+    pub next: Option<Cursor>,
+}
+
+/// A place in a list that is newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    created_ms: i64,
+    id: Id,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.created_ms, self.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        let parts = s.split_once('-').and_then(|(ms, id)| Some((ms.parse().ok()?, id.parse().ok()?)));
+        let (created_ms, id) = parts.ok_or_else(|| Error(anyhow::anyhow!("not a cursor")))?;
+        Ok(Self { created_ms, id })
+    }
+}
+
+/// The ledger did not answer, or not as it should.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger does not answer: {0:#}")]
+pub struct Error(anyhow::Error);
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Sends a call to whatever backend is in use.
+macro_rules! backend {
+    ($self:ident.$method:ident($($argument:expr),*)) => {
+        match &$self.backend {
+            Backend::Mongo(ledger) => ledger.$method($($argument),*).await,
+        }
+    };
+}
+
+impl Jobs {
+    /// The ledger at `url` (`mongodb://`, `mongodb+srv://`: collection `jobs` of database
+    /// `mp3converter`). Connects when first used; fails only on an unusable URL.
+    pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
+        let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
+        let backend = match scheme {
+            "mongodb" | "mongodb+srv" => Backend::Mongo(mongo::Ledger::connect(url).await?),
+            other => anyhow::bail!("no ledger is known for {other:?} URLs"),
+        };
+        Ok(Self { backend })
+    }
+
+    pub async fn ping(&self) -> Result<()> {
+        backend!(self.ping())
+    }
+
+    /// Begins a record, `Uploading`.
+    pub async fn create(&self, new: NewJob) -> Result<()> {
+        backend!(self.create(new))
+    }
+
+    /// The record of a message that came without one, from a gateway that keeps no ledger:
+    /// made on arrival, `Queued`, under the video's id. The second time it is found again.
+    pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
+        if let Some(job) = self.by_video(video_fid).await? {
+            return Ok(job);
+        }
+        backend!(self.adopt(video_fid, owner))
+    }
+
+    /// Says that an upload is still going on.
+    pub async fn still_uploading(&self, id: &Id) -> Result<bool> {
+        backend!(self.still_uploading(id))
+    }
+
+    /// An upload that failed: `Uploading` → `Deleting`.
+    pub async fn abandon(&self, id: &Id) -> Result<bool> {
+        backend!(self.abandon(id))
+    }
+
+    /// The acceptance point: `Uploading` → `Stored`.
+    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
+        backend!(self.stored(id, video_bytes))
+    }
+
+    /// `Stored` → `Queued`. False also when a worker was quicker than we.
+    pub async fn queued(&self, id: &Id) -> Result<bool> {
+        backend!(self.queued(id))
+    }
+
+    /// Asks for the job: `Stored`, `Queued` or an expired lease → `Converting`, for `ttl`.
+    /// `output` is the fresh id under which the worker will write.
+    pub async fn lease(&self, id: &Id, output: &Id, ttl: Duration) -> Result<Lease> {
+        if let Some(job) = backend!(self.take(id, output, ttl))? {
+            return Ok(Lease::Taken(Box::new(job)));
+        }
+        Ok(match self.get(id).await? {
+            None => Lease::Gone,
+            Some(job) if job.state.is_over() => Lease::Over(Box::new(job)),
+            Some(_) => Lease::Held,
+        })
+    }
+
+    /// Prolongs the lease and notes the progress. False: it is no longer yours, stop.
+    pub async fn renew(&self, id: &Id, attempt: u32, percent: u8, ttl: Duration) -> Result<bool> {
+        backend!(self.renew(id, attempt, percent, ttl))
+    }
+
+    /// Gives the lease back: `Converting` → `Queued`.
+    pub async fn release(&self, id: &Id, attempt: u32) -> Result<bool> {
+        backend!(self.release(id, attempt))
+    }
+
+    /// `Converting` → `Done`. False: somebody else's result counts; delete yours.
+    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<bool> {
+        backend!(self.done(id, attempt, output))
+    }
+
+    /// `Converting` → `Failed`.
+    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
+        backend!(self.failed(id, attempt, reason))
+    }
+
+    /// A result that a worker without a ledger made: anything not over → `Done`.
+    pub async fn done_elsewhere(&self, id: &Id, mp3_fid: &Id) -> Result<bool> {
+        backend!(self.done_elsewhere(id, mp3_fid))
+    }
+
+    /// Notes that the broker has the message for the notification. False: it was noted before.
+    pub async fn told(&self, id: &Id) -> Result<bool> {
+        backend!(self.note(id, "told_at"))
+    }
+
+    /// Notes that a mail server took the mail.
+    pub async fn mailed(&self, id: &Id) -> Result<bool> {
+        backend!(self.note(id, "mailed_at"))
+    }
+
+    /// Anything not over → `Cancelled`.
+    pub async fn cancel(&self, id: &Id) -> Result<bool> {
+        backend!(self.cancel(id))
+    }
+
+    /// Anything over → `Deleting`.
+    pub async fn deleting(&self, id: &Id) -> Result<bool> {
+        backend!(self.deleting(id))
+    }
+
+    /// Removes a record that is `Deleting`, its files being gone.
+    pub async fn remove(&self, id: &Id) -> Result<bool> {
+        backend!(self.remove(id))
+    }
+
+    pub async fn get(&self, id: &Id) -> Result<Option<Job>> {
+        backend!(self.find("_id", id))
+    }
+
+    pub async fn by_video(&self, video_fid: &Id) -> Result<Option<Job>> {
+        backend!(self.find("video_fid", video_fid))
+    }
+
+    pub async fn by_mp3(&self, mp3_fid: &Id) -> Result<Option<Job>> {
+        backend!(self.find("mp3_fid", mp3_fid))
+    }
+
+    /// The owner's conversions, newest first, from `cursor` on, `limit` at the most.
+    pub async fn list(&self, owner: &str, cursor: Option<&Cursor>, limit: usize) -> Result<Page> {
+        let mut jobs: Vec<Job> = backend!(self.list(owner, cursor, limit + 1))?;
+        let more = jobs.len() > limit;
+        jobs.truncate(limit);
+        let next = jobs.last().filter(|_| more).map(|last| Cursor {
+            created_ms: (last.created_at.unix_timestamp_nanos() / 1_000_000) as i64,
+            id: last.id.clone(),
+        });
+        Ok(Page { jobs, next })
+    }
+
+    /// A worker that keeps this ledger says that it is there.
+    pub async fn here(&self, worker: &Id) -> Result<()> {
+        backend!(self.here(worker))
+    }
+
+    /// Whether such a worker said so within the last `age`. Where none did, a message may have
+    /// gone to a worker that keeps no ledger, and silence means nothing.
+    pub async fn any_worker(&self, age: Duration) -> Result<bool> {
+        backend!(self.any_worker(age))
+    }
+
+    /// One record that has been stuck for `age`; claiming it restarts its clock, so that of
+    /// several reconcilers one gets it.
+    pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
+        backend!(self.claim(stuck, age))
+    }
+}

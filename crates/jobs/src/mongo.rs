@@ -1,0 +1,362 @@
+//! The ledger in MongoDB. Times are the server's (`$$NOW`), so that workers' clocks do not matter.
+
+use std::{sync::Arc, time::Duration};
+
+use common::{Id, Secret};
+use futures_util::TryStreamExt;
+use mongodb::{
+    Client, Collection, IndexModel,
+    bson::{Bson, DateTime, Document, doc},
+    options::{Acknowledgment, ClientOptions, IndexOptions, ReturnDocument, WriteConcern},
+};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+
+use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
+
+/// No single request to the server takes longer.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The server's code for a key that is there already.
+const DUPLICATE_KEY: i32 = 11_000;
+
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    records: Collection<Record>,
+    workers: Collection<Document>,
+    indexed: Arc<OnceCell<()>>,
+}
+
+/// A record as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    #[serde(rename = "_id")]
+    id: Id,
+    owner: String,
+    filename: Option<String>,
+    state: String,
+    percent: i32,
+    video_fid: Id,
+    video_bytes: Option<i64>,
+    // Absent rather than null, for the sparse index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mp3_fid: Option<Id>,
+    mp3_bytes: Option<i64>,
+    duration_s: Option<f64>,
+    reason: Option<String>,
+    attempt: i32,
+    outputs: Vec<Id>,
+    told_at: Option<DateTime>,
+    mailed_at: Option<DateTime>,
+    created_at: DateTime,
+    updated_at: DateTime,
+}
+
+impl TryFrom<Record> for Job {
+    type Error = Error;
+
+    fn try_from(r: Record) -> Result<Self> {
+        Ok(Self {
+            state: r.state.parse()?,
+            id: r.id,
+            owner: r.owner,
+            filename: r.filename,
+            percent: r.percent.clamp(0, 100) as u8,
+            video_fid: r.video_fid,
+            video_bytes: r.video_bytes.map(i64::unsigned_abs),
+            mp3_fid: r.mp3_fid,
+            mp3_bytes: r.mp3_bytes.map(i64::unsigned_abs),
+            duration_s: r.duration_s,
+            reason: r.reason,
+            attempt: r.attempt.unsigned_abs(),
+            outputs: r.outputs,
+            told: r.told_at.is_some(),
+            mailed: r.mailed_at.is_some(),
+            created_at: from_bson(r.created_at)?,
+            updated_at: from_bson(r.updated_at)?,
+        })
+    }
+}
+
+fn from_bson(at: DateTime) -> Result<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.timestamp_millis()) * 1_000_000)
+        .map_err(|e| Error(e.into()))
+}
+
+/// The states out of which a job can still move by itself.
+fn active() -> Bson {
+    ["uploading", "stored", "queued", "converting"].map(Bson::from).to_vec().into()
+}
+
+fn millis(d: Duration) -> i64 {
+    i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// True for a field that lies at least `age` in the past.
+fn older(field: &str, age: Duration) -> Document {
+    doc! {"$expr": {"$lte": [field, {"$subtract": ["$$NOW", millis(age)]}]}}
+}
+
+fn all(conditions: Vec<Document>) -> Document {
+    doc! {"$and": conditions}
+}
+
+impl Ledger {
+    pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
+        let mut options = ClientOptions::parse(url.expose()).await?;
+        options.app_name.get_or_insert_with(|| "mp3converter".to_owned());
+        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
+        options.connect_timeout.get_or_insert(Duration::from_secs(5));
+        options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+        let database = Client::with_options(options)?.database("mp3converter");
+        let (records, workers) = (database.collection("jobs"), database.collection("workers"));
+        Ok(Self { records, workers, indexed: Arc::default() })
+    }
+
+    async fn run<T, F>(&self, request: impl FnOnce(Collection<Record>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
+    {
+        limited(request(self.records.clone())).await
+    }
+
+    async fn make_indexes(&self) -> Result<()> {
+        let unique = IndexOptions::builder().unique(true).build();
+        let sparse = IndexOptions::builder().sparse(true).build();
+        let indexes = [
+            IndexModel::builder().keys(doc! {"owner": 1, "created_at": -1, "_id": -1}).build(),
+            IndexModel::builder().keys(doc! {"video_fid": 1}).options(unique).build(),
+            IndexModel::builder().keys(doc! {"mp3_fid": 1}).options(sparse).build(),
+            IndexModel::builder().keys(doc! {"state": 1, "updated_at": 1}).build(),
+        ];
+        self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await
+    }
+
+    pub async fn ping(&self) -> Result<()> {
+        self.run(|records| async move { records.find_one(doc! {"_id": ""}).await.map(drop) }).await
+    }
+
+    pub async fn create(&self, new: NewJob) -> Result<()> {
+        self.insert(new, State::Uploading).await
+    }
+
+    async fn insert(&self, new: NewJob, state: State) -> Result<()> {
+        self.indexed.get_or_try_init(|| self.make_indexes()).await?;
+        let now = DateTime::now();
+        let record = Record {
+            id: new.id,
+            owner: new.owner,
+            filename: new.filename,
+            state: state.as_str().to_owned(),
+            percent: 0,
+            video_fid: new.video_fid,
+            video_bytes: None,
+            mp3_fid: None,
+            mp3_bytes: None,
+            duration_s: None,
+            reason: None,
+            attempt: 0,
+            outputs: Vec::new(),
+            told_at: None,
+            mailed_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        self.run(|records| async move {
+            match records.insert_one(record).await {
+                // Ours from before an answer that was lost, or for `adopt` somebody else's; either is the record.
+                Err(e) if is_duplicate(&e) => Ok(()),
+                outcome => outcome.map(drop),
+            }
+        })
+        .await
+    }
+
+    pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
+        let (id, video_fid) = (video_fid.clone(), video_fid.clone());
+        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid };
+        self.insert(new, State::Queued).await?;
+        let found = self.find("video_fid", &id).await?;
+        found.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
+    }
+
+    pub async fn find(&self, key: &'static str, id: &Id) -> Result<Option<Job>> {
+        let filter = doc! {key: id.as_str()};
+        let found = self.run(|records| async move { records.find_one(filter).await }).await?;
+        found.map(Job::try_from).transpose()
+    }
+
+    /// One move: where `filter` holds, set `fields` (values may be aggregation expressions).
+    async fn update(&self, filter: Document, mut fields: Document) -> Result<Option<Job>> {
+        fields.insert("updated_at", "$$NOW");
+        let pipeline = vec![doc! {"$set": fields}];
+        let moved = self.run(|records| async move {
+            let oldest = doc! {"updated_at": 1};
+            records.find_one_and_update(filter, pipeline).sort(oldest).return_document(ReturnDocument::After).await
+        });
+        moved.await?.map(Job::try_from).transpose()
+    }
+
+    async fn moved(&self, filter: Document, fields: Document) -> Result<bool> {
+        Ok(self.update(filter, fields).await?.is_some())
+    }
+
+    pub async fn still_uploading(&self, id: &Id) -> Result<bool> {
+        self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, doc! {}).await
+    }
+
+    pub async fn abandon(&self, id: &Id) -> Result<bool> {
+        self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, doc! {"state": "deleting"}).await
+    }
+
+    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
+        let fields = doc! {"state": "stored", "video_bytes": video_bytes as i64};
+        if self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, fields).await? {
+            return Ok(true);
+        }
+        // The driver repeats a move whose answer was lost, and the second one finds it made.
+        Ok(self.find("_id", id).await?.is_some_and(|job| job.video_bytes == Some(video_bytes) && !job.state.is_over()))
+    }
+
+    pub async fn queued(&self, id: &Id) -> Result<bool> {
+        self.moved(doc! {"_id": id.as_str(), "state": "stored"}, doc! {"state": "queued"}).await
+    }
+
+    pub async fn take(&self, id: &Id, output: &Id, ttl: Duration) -> Result<Option<Job>> {
+        let free = doc! {"$or": [
+            {"state": {"$in": ["stored", "queued"]}},
+            all(vec![doc! {"state": "converting"}, older("$lease_until", Duration::ZERO)]),
+        ]};
+        let fields = doc! {
+            "state": "converting",
+            "percent": 0,
+            "attempt": {"$add": ["$attempt", 1]},
+            "outputs": {"$concatArrays": ["$outputs", [output.as_str()]]},
+            "lease_until": {"$add": ["$$NOW", millis(ttl)]},
+        };
+        self.update(all(vec![doc! {"_id": id.as_str()}, free]), fields).await
+    }
+
+    fn held(id: &Id, attempt: u32) -> Document {
+        doc! {"_id": id.as_str(), "state": "converting", "attempt": attempt as i32}
+    }
+
+    pub async fn renew(&self, id: &Id, attempt: u32, percent: u8, ttl: Duration) -> Result<bool> {
+        let fields = doc! {"percent": i32::from(percent), "lease_until": {"$add": ["$$NOW", millis(ttl)]}};
+        self.moved(Self::held(id, attempt), fields).await
+    }
+
+    pub async fn release(&self, id: &Id, attempt: u32) -> Result<bool> {
+        self.moved(Self::held(id, attempt), doc! {"state": "queued", "percent": 0}).await
+    }
+
+    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<bool> {
+        let fields = doc! {
+            "state": "done",
+            "percent": 100,
+            "mp3_fid": output.mp3_fid.as_str(),
+            "mp3_bytes": output.mp3_bytes as i64,
+            "duration_s": output.duration.as_secs_f64(),
+        };
+        if self.moved(Self::held(id, attempt), fields).await? {
+            return Ok(true);
+        }
+        // As in `stored`: a repeated move finds its own result.
+        Ok(self.find("_id", id).await?.is_some_and(|job| job.mp3_fid.as_ref() == Some(&output.mp3_fid)))
+    }
+
+    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
+        // A reason is a text, never an expression, even if it begins with a dollar sign.
+        let fields = doc! {"state": "failed", "reason": {"$literal": reason}};
+        if self.moved(Self::held(id, attempt), fields).await? {
+            return Ok(true);
+        }
+        let same = |job: &Job| job.state == State::Failed && job.attempt == attempt;
+        Ok(self.find("_id", id).await?.as_ref().is_some_and(same))
+    }
+
+    pub async fn done_elsewhere(&self, id: &Id, mp3_fid: &Id) -> Result<bool> {
+        let fields = doc! {"state": "done", "percent": 100, "mp3_fid": mp3_fid.as_str(), "told_at": "$$NOW"};
+        self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, fields).await
+    }
+
+    pub async fn note(&self, id: &Id, field: &'static str) -> Result<bool> {
+        self.moved(doc! {"_id": id.as_str(), field: null}, doc! {field: "$$NOW"}).await
+    }
+
+    pub async fn cancel(&self, id: &Id) -> Result<bool> {
+        self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, doc! {"state": "cancelled"}).await
+    }
+
+    pub async fn deleting(&self, id: &Id) -> Result<bool> {
+        let over = ["done", "failed", "cancelled", "deleting"].map(Bson::from).to_vec();
+        self.moved(doc! {"_id": id.as_str(), "state": {"$in": over}}, doc! {"state": "deleting"}).await
+    }
+
+    pub async fn remove(&self, id: &Id) -> Result<bool> {
+        let filter = doc! {"_id": id.as_str(), "state": "deleting"};
+        let removed = self.run(|records| async move { records.delete_one(filter).await }).await?;
+        Ok(removed.deleted_count > 0)
+    }
+
+    pub async fn list(&self, owner: &str, cursor: Option<&Cursor>, limit: usize) -> Result<Vec<Job>> {
+        let mut filter = doc! {"owner": owner, "state": {"$ne": "deleting"}};
+        if let Some(Cursor { created_ms, id }) = cursor {
+            let at = DateTime::from_millis(*created_ms);
+            filter.insert(
+                "$or",
+                [doc! {"created_at": {"$lt": at}}, doc! {"created_at": at, "_id": {"$lt": id.as_str()}}].to_vec(),
+            );
+        }
+        let found = self.run(|records| async move {
+            let newest = doc! {"created_at": -1, "_id": -1};
+            records.find(filter).sort(newest).limit(limit as i64).await?.try_collect::<Vec<_>>().await
+        });
+        found.await?.into_iter().map(Job::try_from).collect()
+    }
+
+    pub async fn here(&self, worker: &Id) -> Result<()> {
+        let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
+        let seen = vec![doc! {"$set": {"seen_at": "$$NOW"}}];
+        limited(async move { workers.update_one(key, seen).upsert(true).await.map(drop) }).await
+    }
+
+    pub async fn any_worker(&self, age: Duration) -> Result<bool> {
+        let (workers, long_ago) = (self.workers.clone(), older("$seen_at", age));
+        limited(async move {
+            workers.delete_many(long_ago).await?;
+            Ok(workers.find_one(doc! {}).await?.is_some())
+        })
+        .await
+    }
+
+    pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
+        let still = || older("$updated_at", age);
+        let (filter, fields) = match stuck {
+            Stuck::Upload => (vec![doc! {"state": "uploading"}, still()], doc! {"state": "deleting"}),
+            Stuck::Stored => (vec![doc! {"state": "stored"}, still()], doc! {}),
+            Stuck::Queued => (vec![doc! {"state": "queued"}, still()], doc! {}),
+            Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "queued"}),
+            Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),
+            Stuck::Deleting => (vec![doc! {"state": "deleting"}, still()], doc! {}),
+        };
+        self.update(all(filter), fields).await
+    }
+}
+
+/// Runs a request in a task of its own, which a caller's end or the time limit does not cut off.
+async fn limited<T: Send + 'static>(
+    request: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tokio::time::timeout(LIMIT, tokio::spawn(request)).await {
+        Ok(Ok(outcome)) => outcome.map_err(|e| Error(e.into())),
+        Ok(Err(panic)) => Err(Error(panic.into())),
+        Err(_) => Err(Error(anyhow::anyhow!("no answer within {} s", LIMIT.as_secs()))),
+    }
+}
+
+fn is_duplicate(error: &mongodb::error::Error) -> bool {
+    use mongodb::error::{ErrorKind, WriteFailure};
+    matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteError(e)) if e.code == DUPLICATE_KEY)
+}

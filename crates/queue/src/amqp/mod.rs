@@ -1,0 +1,117 @@
+//! RabbitMQ. The only place that knows AMQP, and the driver for it.
+//!
+//! Messages are published and consumed on separate connections: a broker that is short of
+//! memory stops reading from those that publish, and acknowledgements must go on.
+//!
+//! For each queue `q` there are `q.dead` (dead letters) and, where a worker works on it,
+//! `q.retry.<ms>` for each wait of a retry: a message waits there until the broker moves it
+//! back to `q`. It is put there, confirmed, before the original is acknowledged, so a crash in
+//! between makes a double and never a loss. Nothing is ever requeued on purpose.
+//!
+//! Whatever brings its worker's process down again and again is laid aside by the broker after
+//! some deliveries if `q` is a quorum queue, as those made here are. On a classic queue made by
+//! hand nobody counts such deliveries; the receiver's own record of attempts has to.
+
+mod dial;
+mod link;
+mod publisher;
+mod topology;
+mod wire;
+mod worker;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use anyhow::ensure;
+use common::{CancellationToken, Secret};
+use futures_util::future::join_all;
+
+use self::{
+    dial::Dialer,
+    link::{Link, Live},
+    publisher::{Outgoing, Publisher},
+    topology::Topology,
+    wire::Counters,
+    worker::Worker,
+};
+use crate::{Envelope, Options, PublishError, handling::Handler};
+
+pub(crate) struct Amqp {
+    dialer: Dialer,
+    options: Options,
+    publisher: Publisher,
+    /// Made when the first worker starts: who only publishes needs none.
+    consuming: OnceLock<Consuming>,
+}
+
+struct Consuming {
+    link: Link,
+    topology: Topology,
+}
+
+impl Amqp {
+    pub(crate) fn connect(url: &Secret, options: Options) -> anyhow::Result<Self> {
+        let limit = options.confirm_timeout;
+        let dialer = Dialer::new(url, &options.name, limit)?;
+        let publisher = Publisher::new(Link::keep(dialer.clone(), "publish", limit), limit);
+        Ok(Self { dialer, options, publisher, consuming: OnceLock::new() })
+    }
+
+    pub(crate) async fn publish(&self, queue: &str, envelope: &Envelope) -> Result<(), PublishError> {
+        let Envelope { body, headers } = envelope;
+        let counters = Counters::FRESH;
+        let outgoing = Outgoing { to: queue, behind: queue, delays: &[], body, headers, counters };
+        self.publisher.publish(&outgoing).await
+    }
+
+    pub(crate) async fn work(
+        &self,
+        queue: &str,
+        slots: usize,
+        shutdown: CancellationToken,
+        handler: Handler,
+    ) -> anyhow::Result<()> {
+        ensure!(!self.publisher.link.is_closed(), "the queue is closed");
+        let Consuming { link, topology } = self.consuming.get_or_init(|| Consuming {
+            link: Link::keep(self.dialer.clone(), "work", self.options.confirm_timeout),
+            topology: Topology::default(),
+        });
+        let worker =
+            Worker { link, topology, publisher: &self.publisher, queue, options: &self.options, shutdown, handler };
+        join_all((0..slots).map(|_| worker.run_slot())).await;
+        ensure!(worker.shutdown.is_cancelled(), "the queue is closed");
+        Ok(())
+    }
+
+    /// Every connection in use answers. A broker that takes no messages for now is alive.
+    pub(crate) async fn ping(&self) -> anyhow::Result<()> {
+        let links = [Some(&self.publisher.link), self.consuming.get().map(|consuming| &consuming.link)];
+        for link in links.into_iter().flatten() {
+            let live = link.live().await?;
+            if !live.is_blocked() {
+                topology::close(&live, &live.channel().await?).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
+        let live: Arc<Live> = self.publisher.link.live().await?;
+        Ok(topology::exists(&live, queue).await?.unwrap_or(0))
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Some(consuming) = self.consuming.get() {
+            consuming.link.close().await;
+        }
+        self.publisher.link.close().await;
+    }
+}
+
+impl fmt::Display for Amqp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.dialer.fmt(f)
+    }
+}

@@ -1,0 +1,158 @@
+//! Publishing: persistent, mandatory, confirmed, one message at a time on each channel.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{anyhow, bail};
+use lapin::{
+    BasicProperties, Channel, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use tokio::sync::Semaphore;
+
+use super::{
+    link::{Link, Live},
+    topology::{Topology, name},
+    wire::{self, Counters},
+};
+use crate::PublishError;
+
+/// Messages under way at once. A confirm takes a disk's time, so several waits should overlap.
+const CHANNELS: usize = 4;
+
+pub(super) struct Publisher {
+    pub(super) link: Link,
+    topology: Topology,
+    limit: Duration,
+    permits: Semaphore,
+    /// Channels that have done well so far, with the generation of their connection.
+    idle: Mutex<Vec<(u64, Channel)>>,
+}
+
+/// One message for the broker.
+pub(super) struct Outgoing<'a> {
+    /// The queue that gets it.
+    pub(super) to: &'a str,
+    /// The queue to make sure of before, with its dead letters: `to` itself, or the queue that
+    /// it stands behind.
+    pub(super) behind: &'a str,
+    /// The waits for which `behind` needs places as well.
+    pub(super) delays: &'a [Duration],
+    pub(super) body: &'a [u8],
+    pub(super) headers: &'a BTreeMap<String, String>,
+    pub(super) counters: Counters<'a>,
+}
+
+/// How a single try ended, if not well.
+enum Failure {
+    /// There was nothing to try with.
+    Unavailable(anyhow::Error),
+    /// The channel broke; the message may have arrived.
+    Lost(anyhow::Error),
+    /// The broker knows no such queue.
+    Returned,
+    Refused(String),
+    Blocked,
+}
+
+impl Publisher {
+    pub(super) fn new(link: Link, limit: Duration) -> Self {
+        let permits = Semaphore::new(CHANNELS);
+        Self { link, topology: Topology::default(), limit, permits, idle: Mutex::default() }
+    }
+
+    pub(super) async fn publish(&self, outgoing: &Outgoing<'_>) -> Result<(), PublishError> {
+        let outcome = tokio::time::timeout(self.limit, self.publish_within_limit(outgoing)).await;
+        let outcome = outcome.unwrap_or(Err(PublishError::TimedOut));
+        let label = match &outcome {
+            Ok(()) => "ok",
+            Err(PublishError::Unavailable(_)) => "unavailable",
+            Err(PublishError::TimedOut) => "timeout",
+            Err(PublishError::Blocked) => "blocked",
+            Err(PublishError::Refused(_)) => "refused",
+        };
+        metrics::counter!("queue_published_total", "queue" => outgoing.to.to_owned(), "outcome" => label).increment(1);
+        outcome
+    }
+
+    /// A broken channel or a missing queue gets a second try: the first is what one sees after
+    /// the broker restarted, the second after someone deleted a queue. A message that comes
+    /// twice is borne by every receiver.
+    async fn publish_within_limit(&self, outgoing: &Outgoing<'_>) -> Result<(), PublishError> {
+        let mut failure = match self.attempt(outgoing).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if let Failure::Lost(_) | Failure::Returned = failure {
+            self.topology.forget().await;
+            match self.attempt(outgoing).await {
+                Ok(()) => return Ok(()),
+                Err(second) => failure = second,
+            }
+        }
+        Err(match failure {
+            Failure::Unavailable(cause) | Failure::Lost(cause) => PublishError::Unavailable(cause),
+            Failure::Returned => PublishError::Refused(format!("there is no queue {}", outgoing.to)),
+            Failure::Refused(why) => PublishError::Refused(why),
+            Failure::Blocked => PublishError::Blocked,
+        })
+    }
+
+    async fn attempt(&self, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
+        let live = self.link.live().await.map_err(Failure::Unavailable)?;
+        if live.is_blocked() {
+            // The driver would hold the message back and send it some day.
+            return Err(Failure::Blocked);
+        }
+        self.ensure(&live, outgoing).await.map_err(Failure::Lost)?;
+        let _permit = self.permits.acquire().await.map_err(|e| Failure::Unavailable(e.into()))?;
+        let channel = self.channel(&live).await.map_err(Failure::Lost)?;
+        let properties = wire::properties(outgoing.headers, &outgoing.counters);
+        let confirmation = send(&channel, outgoing, properties).await.map_err(Failure::Lost)?;
+        match confirmation {
+            Confirmation::Ack(None) => {
+                let mut idle = self.lock_idle();
+                idle.retain(|&(generation, _)| generation == live.generation);
+                idle.push((live.generation, channel));
+                Ok(())
+            }
+            // From here on the channel is dropped: one that has seen trouble is not used again.
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::Returned),
+            Confirmation::Nack(None) => Err(Failure::Refused("the broker did not take it".to_owned())),
+            Confirmation::NotRequested => Err(Failure::Lost(anyhow!("the channel does not confirm"))),
+        }
+    }
+
+    async fn ensure(&self, live: &Arc<Live>, outgoing: &Outgoing<'_>) -> anyhow::Result<()> {
+        self.topology.ensure_queue(live, outgoing.behind).await?;
+        self.topology.ensure_waiting_rooms(live, outgoing.behind, outgoing.delays).await
+    }
+
+    async fn channel(&self, live: &Live) -> anyhow::Result<Channel> {
+        loop {
+            let Some((generation, channel)) = self.lock_idle().pop() else { break };
+            if generation == live.generation && channel.status().connected() {
+                return Ok(channel);
+            }
+        }
+        let channel = live.channel().await?;
+        live.limited(channel.confirm_select(ConfirmSelectOptions::default())).await??;
+        Ok(channel)
+    }
+
+    fn lock_idle(&self) -> MutexGuard<'_, Vec<(u64, Channel)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn send(channel: &Channel, outgoing: &Outgoing<'_>, properties: BasicProperties) -> anyhow::Result<Confirmation> {
+    if !channel.status().connected() {
+        bail!("the channel is closed");
+    }
+    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    let queue = name(outgoing.to)?;
+    Ok(channel.basic_publish("".into(), queue, options, outgoing.body, properties).await?.await?)
+}

@@ -1,0 +1,178 @@
+//! A broker that goes away, falls silent or blocks: nothing hangs, nothing is lost, and
+//! nobody has to start again.
+
+use std::{
+    collections::BTreeSet,
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use queue::{Options, PublishError, Queue, Verdict};
+use testkit::{Rabbitmq, Servers, eventually, free_port};
+
+use crate::{
+    kit::{SOON, Worker, connect, connect_with, depth_becomes, envelope, options, text},
+    proxy::Proxy,
+};
+
+const LIMIT: Duration = Duration::from_secs(1);
+
+fn impatient() -> Options {
+    Options { confirm_timeout: LIMIT, ..options() }
+}
+
+async fn publish_fails_in_time(queue: &Queue) -> PublishError {
+    let started = Instant::now();
+    let error = queue.publish("video", &envelope("x")).await.expect_err("nobody confirms");
+    assert!(started.elapsed() < LIMIT * 2, "took {:?}", started.elapsed());
+    error
+}
+
+#[tokio::test]
+async fn without_a_broker_publish_errs_in_time() {
+    let queue = connect_with(&format!("amqp://127.0.0.1:{}", free_port()), impatient()).await;
+    let error = publish_fails_in_time(&queue).await;
+    assert!(matches!(error, PublishError::Unavailable(_) | PublishError::TimedOut), "{error:?}");
+    queue.ping().await.expect_err("not there");
+}
+
+/// Publishing, a running handler and waiting retries, all across a stop and start of the broker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_goes_on_after_a_restart_and_nothing_is_lost() {
+    let mut broker = Rabbitmq::start().await.expect("RabbitMQ");
+    let queue = connect_with(&broker.url(), Options { confirm_timeout: Duration::from_secs(2), ..options() }).await;
+    let workers = [(); 2].map(|()| {
+        Worker::start(&queue, "video", 1, |delivery| async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            match delivery.attempt {
+                1 if text(&delivery).ends_with('0') => Verdict::Retry { reason: "once".to_owned() },
+                _ => Verdict::Done,
+            }
+        })
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishing = {
+        let (queue, stop) = (queue.clone(), stop.clone());
+        tokio::spawn(async move {
+            let (mut kept, mut refused) = (BTreeSet::new(), 0);
+            for n in 0.. {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                match queue.publish("video", &envelope(n)).await {
+                    Ok(()) => _ = kept.insert(n.to_string()),
+                    Err(_) => refused += 1,
+                }
+            }
+            (kept, refused)
+        })
+    };
+    workers[0].has_seen(20).await;
+    broker.stop().await.expect("stopped");
+    publish_fails_in_time(&connect_with(&broker.url(), impatient()).await).await;
+    broker.restart().await.expect("restarted");
+    let before = workers.iter().map(|worker| worker.seen().len()).sum::<usize>();
+    eventually(SOON, || ready(workers.iter().map(|w| w.seen().len()).sum::<usize>() > before + 20)).await;
+    // Once more, this time as a power cut.
+    broker.kill();
+    broker.restart().await.expect("restarted");
+    eventually(SOON, || queue.ping()).await;
+    stop.store(true, Ordering::SeqCst);
+    let (kept, refused) = publishing.await.expect("publisher");
+    assert!(refused > 0, "the broker was away for a while");
+    let missing = || {
+        let mut missing = kept.clone();
+        for body in workers.iter().flat_map(Worker::bodies) {
+            missing.remove(&body);
+        }
+        missing
+    };
+    eventually(SOON, || ready(if missing().is_empty() { Ok(()) } else { Err(missing()) })).await;
+    for name in ["video", "video.retry.100"] {
+        depth_becomes(&queue, name, 0).await;
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_on_a_lost_channel_is_dropped_and_the_message_comes_again() {
+    let home = Servers::shared().vhost().await.expect("a virtual host");
+    let queue = connect(&home.url()).await;
+    let (worker, gate) = Worker::gated(&queue, "video");
+    queue.publish("video", &envelope("a")).await.expect("published");
+    worker.has_seen(1).await;
+    eventually(SOON, || async { home.close_connections().await.is_ok_and(|closed| closed >= 2) }).await;
+    // Seen to be over, by a round trip on the connections that follow.
+    eventually(SOON, || async { queue.ping().await.is_ok() && queue.depth("video").await.is_ok_and(|n| n == 1) }).await;
+    gate.add_permits(2);
+    let seen = worker.has_seen(2).await;
+    assert!(seen[1].redelivered && seen[1].attempt == 2, "{:?}", seen[1]);
+    worker.stop().await;
+    depth_becomes(&queue, "video", 0).await;
+}
+
+#[tokio::test]
+async fn a_silent_broker_costs_no_more_than_the_limit() {
+    let home = Servers::shared().vhost().await.expect("a virtual host");
+    let (proxy, url) = behind_a_proxy(&home.url()).await;
+    let queue = connect_with(&url, impatient()).await;
+    queue.publish("video", &envelope("a")).await.expect("published");
+    proxy.swallow(true);
+    for _ in 0..2 {
+        let error = publish_fails_in_time(&queue).await;
+        assert!(matches!(error, PublishError::TimedOut), "{error:?}");
+    }
+    queue.ping().await.expect_err("no answer");
+    queue.depth("video").await.expect_err("no answer");
+}
+
+#[tokio::test]
+async fn a_blocked_connection_says_so_at_once_and_recovers() {
+    let home = Servers::shared().vhost().await.expect("a virtual host");
+    let (proxy, url) = behind_a_proxy(&home.url()).await;
+    let queue = connect_with(&url, impatient()).await;
+    queue.publish("video", &envelope("a")).await.expect("published");
+    proxy.block();
+    eventually(SOON, || async { matches!(queue.publish("video", &envelope("b")).await, Err(PublishError::Blocked)) })
+        .await;
+    publish_fails_in_time(&queue).await;
+    queue.ping().await.expect("blocked, but alive");
+    proxy.unblock();
+    eventually(SOON, || async { queue.publish("video", &envelope("c")).await }).await;
+}
+
+/// A retry that cannot be put away stays with the worker; the message is not handled in vain.
+#[tokio::test]
+async fn a_retry_waits_until_it_can_be_put_away() {
+    let home = Servers::shared().vhost().await.expect("a virtual host");
+    let (proxy, url) = behind_a_proxy(&home.url()).await;
+    let queue = connect_with(&url, impatient()).await;
+    queue.publish("video", &envelope("a")).await.expect("published");
+    proxy.block();
+    eventually(SOON, || async { matches!(queue.publish("other", &envelope("b")).await, Err(PublishError::Blocked)) })
+        .await;
+    // Its own connection comes after, and is not blocked; only publishing is.
+    let worker = Worker::start(&queue, "video", 1, |delivery| {
+        ready(if delivery.attempt == 1 { Verdict::Retry { reason: "again".to_owned() } } else { Verdict::Done })
+    });
+    worker.has_seen(1).await;
+    tokio::time::sleep(LIMIT).await;
+    assert_eq!(worker.seen().len(), 1);
+    proxy.unblock();
+    assert_eq!(worker.has_seen(2).await[1].attempt, 2);
+    worker.stop().await;
+}
+
+async fn behind_a_proxy(url: &str) -> (Proxy, String) {
+    let (address, vhost) = url.rsplit_once('/').expect("a virtual host");
+    let (rest, port) = address.rsplit_once(':').expect("a port");
+    let proxy = Proxy::start(port.parse().expect("number")).await;
+    let url = format!("{rest}:{}/{vhost}", proxy.port());
+    (proxy, url)
+}

@@ -1,0 +1,262 @@
+//! The whole way from a reader to a sink, and the verdict at its end.
+
+use std::io::{Read, Seek};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use ffmpeg_next::frame::Audio;
+
+use crate::decode::{Decoder, codec_name};
+use crate::encode::Encoder;
+use crate::input::{Source, rescale_to_micros};
+use crate::monitor::{Monitor, Progress};
+use crate::resample::{Resampler, Target};
+use crate::sink::{Output, Sink};
+use crate::streams::{self, Claim};
+use crate::{Error, Options, Summary, tags, whitelist};
+
+/// Makes an MP3 of the sound in `input`. Blocks for as long as that takes.
+///
+/// The sink gets the MP3 as it is made, and its first bytes once more at the end (see [`Sink`]);
+/// it gets nothing before there is any sound. After an error what it got is to be thrown away.
+///
+/// `on_progress` is called on this thread, at most every 100 ms, already while the file is being
+/// opened; `Break` ends the work with [`Error::Cancelled`]. The reader may block; it is not
+/// interrupted inside a call.
+///
+/// Timestamps are not looked at: gaps in a recording are not filled with silence. What containers
+/// mark as priming or padding of a codec is cut, and the length is exact to the sample wherever
+/// the container tells it (in MP4 the end may keep up to one AAC frame of padding).
+pub fn convert<R>(
+    input: R,
+    sink: &mut dyn Sink,
+    options: &Options,
+    on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Summary, Error>
+where
+    R: Read + Seek + Send + 'static,
+{
+    let monitor = Monitor::new(on_progress);
+    let result = run(input, sink, options, &monitor);
+    monitor.resume_panic();
+    result
+}
+
+fn run<'m, R>(input: R, sink: &mut dyn Sink, options: &Options, monitor: &'m Monitor<'m>) -> Result<Summary, Error>
+where
+    R: Read + Seek + Send + 'static,
+{
+    let mut source = Source::open(input, monitor)?;
+    let (stream, mut decoder) = open_decoder(&source)?;
+    source.select(stream);
+    let claim = Claim::of(&source, stream);
+    if let Claim::Track(duration) = claim
+        && duration > options.max_duration
+    {
+        return Err(too_long(options));
+    }
+    monitor.set_total(streams::likely_duration(&source, stream));
+
+    let tag = tags::id3(&source, stream, options.title_fallback.as_deref())?;
+    let mut chain = Chain::new(sink, options, tag);
+    let mut end = Duration::ZERO;
+    while let Some(packet) = source.next_packet()? {
+        decoder.decode(Some(&packet), |frame| chain.push(frame))?;
+        monitor.tick(chain.duration())?;
+        end = end.max(packet_end(&source, stream, &packet));
+    }
+    decoder.decode(None, |frame| chain.push(frame))?;
+    judge(&mut source, &decoder, claim, chain.duration(), end)?;
+
+    let context = source.context();
+    let input_codec = context.stream(stream).map(|s| codec_name(&s));
+    chain.finish(Summary {
+        input_codec: input_codec.unwrap_or_default(),
+        input_format: source.format_name(),
+        packets_skipped: decoder.skipped,
+        ..Summary::default()
+    })
+}
+
+/// The best sound stream there is a decoder for.
+fn open_decoder(source: &Source<'_>) -> Result<(usize, Decoder), Error> {
+    let mut error = Error::NoSound;
+    for index in streams::sound_streams(source) {
+        let Some(stream) = source.context().stream(index) else {
+            continue;
+        };
+        match Decoder::open(&stream) {
+            Ok(decoder) => return Ok((index, decoder)),
+            // Of several the best one's codec is what the user should hear of.
+            Err(e) if matches!(error, Error::NoSound) => error = e,
+            Err(_) => {}
+        }
+    }
+    Err(error)
+}
+
+/// Where in the file the packet's sound ends.
+fn packet_end(source: &Source<'_>, stream: usize, packet: &ffmpeg_next::Packet) -> Duration {
+    let Some(stream) = source.context().stream(stream) else {
+        return Duration::ZERO;
+    };
+    let end = packet.pts().map(|pts| pts.saturating_add(packet.duration()));
+    let micros = end.map(|end| rescale_to_micros(end, stream.time_base()) - source.start_time());
+    Duration::from_micros(micros.and_then(|m| u64::try_from(m).ok()).unwrap_or(0))
+}
+
+/// Whether what was decoded is what the file holds. `end` is where in the file the last sound was.
+fn judge(
+    source: &mut Source<'_>,
+    decoder: &Decoder,
+    claim: Claim,
+    decoded: Duration,
+    end: Duration,
+) -> Result<(), Error> {
+    let damaged = |of| Error::Damaged { read: decoded, of };
+    if decoded.is_zero() {
+        return Err(match claim {
+            _ if whitelist::is_sync_word_only(&source.format_name()) && decoder.packets > 0 => Error::NotMedia,
+            Claim::None if decoder.packets == 0 => Error::NoSound,
+            _ => damaged(None),
+        });
+    }
+    match claim {
+        Claim::Track(claimed) if falls_short(decoded, claimed) => {
+            return Err(damaged(Some(claimed)));
+        }
+        // A film's sound may end before its pictures do; but then the pictures go on.
+        Claim::File(claimed) if falls_short(decoded.max(end), claimed) && !source.reaches(tolerated(claimed))? => {
+            return Err(damaged(Some(claimed)));
+        }
+        Claim::None if source.broke_off() => return Err(damaged(None)),
+        _ => {}
+    }
+    // One or two are a rough edge, as at the start of a recording from the air.
+    if decoder.skipped > 2 && decoder.skipped * 20 > decoder.packets {
+        return Err(damaged(None));
+    }
+    Ok(())
+}
+
+fn falls_short(read: Duration, claimed: Duration) -> bool {
+    read < tolerated(claimed)
+}
+
+/// Headers are rounded and a little wrong at times: 5 % and 2 s are forgiven.
+fn tolerated(claimed: Duration) -> Duration {
+    (claimed * 19 / 20).saturating_sub(Duration::from_secs(2))
+}
+
+fn too_long(options: &Options) -> Error {
+    Error::TooLong { limit: options.max_duration }
+}
+
+/// Frames in, MP3 into the sink.
+struct Chain<'a> {
+    options: &'a Options,
+    output: Output<'a>,
+    /// Goes out with the first sound.
+    tag: Vec<u8>,
+    /// There from the first frame on, which decides on the MP3's rate and channels.
+    running: Option<Running>,
+}
+
+struct Running {
+    target: Target,
+    resampler: Resampler,
+    encoder: Encoder,
+}
+
+impl<'a> Chain<'a> {
+    fn new(sink: &'a mut dyn Sink, options: &'a Options, tag: Vec<u8>) -> Self {
+        Self { options, output: Output::new(sink, options.max_output_bytes), tag, running: None }
+    }
+
+    /// Length of the sound taken so far.
+    fn duration(&self) -> Duration {
+        self.running.as_ref().map(Running::duration).unwrap_or_default()
+    }
+
+    fn push(&mut self, frame: &Audio) -> Result<(), Error> {
+        let running = match &mut self.running {
+            Some(running) => running,
+            none => {
+                let running = none.insert(Running::new(frame, self.options)?);
+                self.output.append(|out| {
+                    out.extend_from_slice(&self.tag);
+                    Ok(())
+                })?;
+                running
+            }
+        };
+        if !running.resampler.fits(frame) {
+            running.drain(&mut self.output)?;
+            running.resampler = Resampler::new(frame, running.target)?;
+        }
+        let planes = running.resampler.convert(frame)?;
+        self.output.append(|out| running.encoder.encode(planes, out))?;
+        if running.duration() > self.options.max_duration {
+            return Err(too_long(self.options));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, summary: Summary) -> Result<Summary, Error> {
+        let Some(mut running) = self.running else {
+            return Err(Error::NoSound);
+        };
+        running.drain(&mut self.output)?;
+        self.output.append(|out| running.encoder.finish(out))?;
+        self.output.flush()?;
+        let head = running.encoder.head_frame();
+        if !head.is_empty() {
+            self.output.rewrite_head(self.tag.len() as u64, &head)?;
+        }
+        Ok(Summary {
+            duration: running.duration(),
+            samples: running.encoder.samples(),
+            sample_rate: running.target.rate,
+            channels: running.target.channels as u8,
+            bytes_out: self.output.written(),
+            ..summary
+        })
+    }
+}
+
+impl Running {
+    fn new(frame: &Audio, options: &Options) -> Result<Self, Error> {
+        let target = Target::nearest(frame);
+        Ok(Self { target, encoder: Encoder::new(options.encoding, target)?, resampler: Resampler::new(frame, target)? })
+    }
+
+    fn duration(&self) -> Duration {
+        let samples = u128::from(self.encoder.samples());
+        let nanos = samples * 1_000_000_000 / u128::from(self.target.rate);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Encodes what the resampler still holds.
+    fn drain(&mut self, output: &mut Output<'_>) -> Result<(), Error> {
+        loop {
+            let planes = self.resampler.flush()?;
+            if planes[0].is_empty() {
+                return Ok(());
+            }
+            output.append(|out| self.encoder.encode(planes, out))?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_little_may_be_missing() {
+        let seconds = Duration::from_secs;
+        assert!(!falls_short(seconds(93), seconds(100)));
+        assert!(falls_short(seconds(92), seconds(100)));
+        assert!(!falls_short(Duration::ZERO, seconds(2)));
+    }
+}

@@ -1,0 +1,286 @@
+//! Opens what somebody sent as media, or says that it is none, and reads packets from it.
+
+use std::ffi::{CStr, c_int};
+use std::io::{Read, Seek};
+use std::sync::Once;
+use std::time::Duration;
+
+use ffmpeg_next::format::context::{Input, StreamIo};
+use ffmpeg_next::{Dictionary, Packet, ffi, format};
+
+use crate::Error;
+use crate::monitor::Monitor;
+use crate::reader::{TraceHandle, Watched};
+use crate::whitelist;
+
+/// Read at a time. Small enough that what is read beside the sound of a film costs little, large
+/// enough that calls don't.
+const BUFFER: usize = 64 * 1024;
+
+/// What FFmpeg may read to find out about the streams. The time it may cover stays at FFmpeg's
+/// defaults, which differ by container (5 s; more where streams announce themselves late).
+const PROBE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Packets that may be broken one after the other before the file counts as ended.
+const BROKEN_IN_A_ROW: u32 = 10_000;
+
+/// A container that was opened. Of its streams only the one given to [`select`](Self::select) is
+/// read.
+pub(crate) struct Source<'m> {
+    context: Input,
+    trace: TraceHandle,
+    monitor: &'m Monitor<'m>,
+    selected: usize,
+    /// Streams already told to be silent; containers like MPEG-TS add some as they go.
+    streams_known: usize,
+    /// The demuxer gave up before the end of the file.
+    broke_off: bool,
+}
+
+/// Carries the monitor through FFmpeg's `void *`.
+struct Interrupt(*const Monitor<'static>);
+
+// SAFETY: FFmpeg calls the interrupt callback from inside the calls made on a `Source`, and that
+// is bound to one thread by its `&Monitor`, which is not `Send`.
+unsafe impl Send for Interrupt {}
+
+impl Interrupt {
+    /// `monitor` has to outlive the context this is given to.
+    fn new(monitor: &Monitor<'_>) -> Self {
+        Self(std::ptr::from_ref(monitor).cast())
+    }
+
+    fn poll(&self) -> bool {
+        // SAFETY: the context that polls this is a field of `Source<'m>`, or still local to
+        // `Source::open`; neither outlives the `&'m Monitor` beside it.
+        unsafe { (*self.0).poll() }
+    }
+}
+
+impl<'m> Source<'m> {
+    /// Probes the container and its streams.
+    pub(crate) fn open<R>(reader: R, monitor: &'m Monitor<'m>) -> Result<Self, Error>
+    where
+        R: Read + Seek + Send + 'static,
+    {
+        silence_ffmpeg();
+        let (reader, trace) = Watched::new(reader).map_err(Error::Input)?;
+        let io = StreamIo::from_read_seek_with_capacity(reader, BUFFER)
+            .map_err(|e| Error::ffmpeg("make an input", e.into()))?;
+
+        let mut options = Dictionary::new();
+        options.set("format_whitelist", &whitelist::demuxers());
+        options.set("codec_whitelist", &whitelist::decoders());
+        // No protocol has this name, so nothing the container refers to can be opened.
+        options.set("protocol_whitelist", "none");
+        options.set("probesize", &PROBE_BYTES.to_string());
+        // Frame rates are worth reading video packets for only to those who want the video.
+        options.set("fpsprobesize", "0");
+
+        let interrupt = Interrupt::new(monitor);
+        let opened = format::input_from_stream_with_interrupt(io, None, Some(options), move || interrupt.poll());
+        if monitor.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if let Some(error) = trace.take_error() {
+            return Err(Error::Input(error));
+        }
+        let context = match opened {
+            Ok(context) => context,
+            Err(e) if c_int::from(e) == ffi::AVERROR(ffi::ENOMEM) => {
+                return Err(Error::ffmpeg("open the input", e.into()));
+            }
+            Err(_) if is_known_media(&trace.head()) => {
+                return Err(Error::Damaged { read: Duration::ZERO, of: None });
+            }
+            Err(_) => return Err(Error::NotMedia),
+        };
+        // Below this FFmpeg itself would ask for more bytes if there were any: text and noise
+        // reach it now and then, e.g. by a chance MP3 frame header.
+        if context.probe_score() <= ffi::AVPROBE_SCORE_MAX / 4 {
+            return Err(Error::NotMedia);
+        }
+        Ok(Self { context, trace, monitor, selected: usize::MAX, streams_known: 0, broke_off: false })
+    }
+
+    pub(crate) fn context(&self) -> &Input {
+        &self.context
+    }
+
+    /// FFmpeg's name of the container, e.g. `matroska,webm`.
+    pub(crate) fn format_name(&self) -> String {
+        self.context.format().name().to_owned()
+    }
+
+    /// Reads only this stream from here on.
+    pub(crate) fn select(&mut self, stream: usize) {
+        self.selected = stream;
+        self.streams_known = 0;
+        self.discard_others();
+    }
+
+    /// The selected stream's next packet; `None` at the end of the file, or where nothing more
+    /// can be made of it.
+    pub(crate) fn next_packet(&mut self) -> Result<Option<Packet>, Error> {
+        let mut broken = 0;
+        loop {
+            let mut packet = Packet::empty();
+            match packet.read(&mut self.context) {
+                Ok(()) if packet.stream() == self.selected => return Ok(Some(packet)),
+                Ok(()) => self.discard_others(),
+                Err(ffmpeg_next::Error::Eof) => {
+                    self.check()?;
+                    return Ok(None);
+                }
+                Err(e) => {
+                    self.check()?;
+                    // The one error a demuxer finds its way back from.
+                    if e != ffmpeg_next::Error::InvalidData || broken == BROKEN_IN_A_ROW {
+                        self.broke_off = true;
+                        return Ok(None);
+                    }
+                    broken += 1;
+                }
+            }
+        }
+    }
+
+    /// Whether the demuxer gave up with more than a twentieth of the file before it.
+    pub(crate) fn broke_off(&self) -> bool {
+        // SAFETY: an opened context with custom IO has a `pb` for as long as it lives.
+        let position = unsafe { (*(*self.context.as_ptr()).pb).pos };
+        let size = self.context.io_size().unwrap_or(0);
+        self.broke_off && position < size - size / 20
+    }
+
+    /// Whether any stream has something at or after `time` of the file. Moves the position: only
+    /// for when the selected stream has ended.
+    pub(crate) fn reaches(&mut self, time: Duration) -> Result<bool, Error> {
+        const PACKETS: usize = 5_000;
+        let time = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let target = time.saturating_add(self.start_time());
+        for index in 0..self.context.streams().len() {
+            self.set_discard(index, ffi::AVDiscard::AVDISCARD_DEFAULT);
+        }
+        if self.context.seek(target, ..).is_err() {
+            self.check()?;
+            return Ok(false);
+        }
+        for _ in 0..PACKETS {
+            let mut packet = Packet::empty();
+            let read = packet.read(&mut self.context);
+            self.check()?;
+            if read.is_err() {
+                return Ok(false);
+            }
+            let Some(stream) = self.context.stream(packet.stream()) else {
+                continue;
+            };
+            let micros = |ts| rescale_to_micros(ts, stream.time_base());
+            if packet.pts().or(packet.dts()).map(micros) >= Some(target) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The file's first timestamp in microseconds.
+    pub(crate) fn start_time(&self) -> i64 {
+        // SAFETY: the context is open.
+        match unsafe { (*self.context.as_ptr()).start_time } {
+            ffi::AV_NOPTS_VALUE => 0,
+            time => time,
+        }
+    }
+
+    /// A tag of the container.
+    pub(crate) fn file_tag(&self, key: &CStr) -> Option<String> {
+        // SAFETY: the context is open and owns its dictionary.
+        unsafe { tag((*self.context.as_ptr()).metadata, key) }
+    }
+
+    /// A tag of one stream.
+    pub(crate) fn stream_tag(&self, stream: usize, key: &CStr) -> Option<String> {
+        let stream = self.context.stream(stream)?;
+        // SAFETY: the stream belongs to the open context and owns its dictionary.
+        unsafe { tag((*stream.as_ptr()).metadata, key) }
+    }
+
+    /// Why FFmpeg stopped, if that was not FFmpeg's doing.
+    fn check(&self) -> Result<(), Error> {
+        if self.monitor.poll() {
+            return Err(Error::Cancelled);
+        }
+        match self.trace.take_error() {
+            Some(error) => Err(Error::Input(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the demuxer skip the payload of every stream but the selected one, where it can.
+    fn discard_others(&mut self) {
+        let streams = self.context.streams().len();
+        for index in self.streams_known..streams {
+            if index != self.selected {
+                self.set_discard(index, ffi::AVDiscard::AVDISCARD_ALL);
+            }
+        }
+        self.streams_known = streams;
+    }
+
+    fn set_discard(&mut self, index: usize, discard: ffi::AVDiscard) {
+        if let Some(mut stream) = self.context.stream_mut(index) {
+            // SAFETY: the stream belongs to the open context; the field is the user's to set.
+            unsafe { (*stream.as_mut_ptr()).discard = discard };
+        }
+    }
+}
+
+/// `ts` in microseconds.
+pub(crate) fn rescale_to_micros(ts: i64, time_base: ffmpeg_next::Rational) -> i64 {
+    // SAFETY: plain arithmetic; FFmpeg's stream time bases are positive.
+    unsafe { ffi::av_rescale_q(ts, time_base.into(), ffi::AVRational { num: 1, den: 1_000_000 }) }
+}
+
+/// The value under `key`, upper or lower case, whatever bytes it is made of.
+///
+/// # Safety
+/// `dictionary` is null or a live dictionary.
+unsafe fn tag(dictionary: *const ffi::AVDictionary, key: &CStr) -> Option<String> {
+    // SAFETY: by this function's contract; the entry lives as long as the dictionary is unchanged.
+    unsafe {
+        let entry = ffi::av_dict_get(dictionary, key.as_ptr(), std::ptr::null(), 0);
+        if entry.is_null() {
+            return None;
+        }
+        Some(CStr::from_ptr((*entry).value).to_string_lossy().into_owned())
+    }
+}
+
+/// Whether a file that could not be opened at least begins like one we would open.
+fn is_known_media(head: &[u8]) -> bool {
+    let mut bytes = head.to_vec();
+    bytes.resize(head.len() + ffi::AVPROBE_PADDING_SIZE as usize, 0);
+    let probe = ffi::AVProbeData {
+        filename: c"".as_ptr(),
+        buf: bytes.as_mut_ptr(),
+        buf_size: head.len() as c_int,
+        mime_type: std::ptr::null(),
+    };
+    let mut score = 0;
+    // SAFETY: `probe` describes `bytes`, padded as its documentation asks; a format description
+    // is static data of libavformat, its name a C string.
+    unsafe {
+        let format = ffi::av_probe_input_format3(&probe, 1, &mut score);
+        !format.is_null()
+            && score > ffi::AVPROBE_SCORE_MAX / 2
+            && whitelist::allows_demuxer(&CStr::from_ptr((*format).name).to_string_lossy())
+    }
+}
+
+/// FFmpeg writes to stderr unless told not to; what matters comes back as an error.
+fn silence_ffmpeg() {
+    static ONCE: Once = Once::new();
+    // SAFETY: sets one atomic of libavutil.
+    ONCE.call_once(|| unsafe { ffi::av_log_set_level(ffi::AV_LOG_QUIET) });
+}

@@ -1,0 +1,90 @@
+//! Media in, MP3 out: one blocking function, [`convert`], that knows nothing of networks, stores
+//! or jobs. It reads a film or a recording through `Read + Seek`, decodes its sound with FFmpeg's
+//! libraries, encodes it with LAME and hands the MP3 to a [`Sink`] while it is being made.
+//!
+//! The stages are modules in the order the sound passes them:
+//! `reader` → `input` (probe, demux) → `decode` → `resample` → `encode` → `sink`,
+//! tied together by `convert`; `tags` makes the ID3 tag that stands in front.
+//!
+//! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
+//! are ever opened, no protocol is, and every length is bounded.
+
+mod convert;
+mod decode;
+mod encode;
+mod error;
+mod input;
+mod monitor;
+mod reader;
+mod resample;
+mod sink;
+mod streams;
+mod tags;
+mod whitelist;
+
+use std::time::Duration;
+
+pub use convert::convert;
+pub use error::Error;
+pub use monitor::Progress;
+pub use sink::{FileSink, HEAD_MAX, Sink};
+
+/// How to convert; `Options::default()` is VBR V2, at most 48 hours of sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    pub encoding: Encoding,
+    /// More sound than this is refused with [`Error::TooLong`].
+    pub max_duration: Duration,
+    /// A larger MP3 than this is refused with [`Error::TooLarge`].
+    pub max_output_bytes: Option<u64>,
+    /// The ID3 title when the container has none; usually the file's name without its extension.
+    pub title_fallback: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            encoding: Encoding::default(),
+            max_duration: Duration::from_secs(48 * 3600),
+            max_output_bytes: None,
+            title_fallback: None,
+        }
+    }
+}
+
+/// What LAME aims for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Variable bit rate, LAME's V0 (best) to V9 (smallest).
+    Vbr(u8),
+    /// Constant bit rate in kbit/s. MP3 knows 32 to 320 from 32 kHz up, 8 to 160 at 16 to 24 kHz
+    /// and 8 to 64 below; see [`Error::BitRate`].
+    Cbr(u32),
+}
+
+impl Default for Encoding {
+    fn default() -> Self {
+        Self::Vbr(2)
+    }
+}
+
+/// What was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Length of the MP3's sound, `samples / sample_rate`.
+    pub duration: Duration,
+    /// Samples of each channel that a gapless player plays.
+    pub samples: u64,
+    /// Of the MP3, in Hz.
+    pub sample_rate: u32,
+    /// Of the MP3: 1 or 2.
+    pub channels: u8,
+    /// Bytes the sink got, tag included.
+    pub bytes_out: u64,
+    /// FFmpeg's name of the sound track's codec, e.g. `aac`.
+    pub input_codec: String,
+    /// FFmpeg's name of the container, e.g. `matroska,webm`.
+    pub input_format: String,
+    /// Sound packets that could not be decoded and were left out.
+    pub packets_skipped: u64,
+}

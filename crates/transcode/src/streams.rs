@@ -1,0 +1,113 @@
+//! Which sound of a container to take, and how much of it the container says there is.
+
+use std::time::Duration;
+
+use ffmpeg_next::{ffi, media};
+
+use crate::input::{Source, rescale_to_micros};
+
+/// Sound streams, the one to take first; the others stand in if it cannot be decoded.
+pub(crate) fn sound_streams(source: &Source<'_>) -> Vec<usize> {
+    let context = source.context();
+    let best = context.streams().best(media::Type::Audio).map(|s| s.index());
+    let others = context
+        .streams()
+        .filter(|s| s.parameters().medium() == media::Type::Audio)
+        .map(|s| s.index())
+        .filter(|index| Some(*index) != best);
+    best.into_iter().chain(others).collect()
+}
+
+/// The length a container's header claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nothing, or no more than could be guessed from the file's size or last timestamps.
+    None,
+    /// The sound track's own.
+    Track(Duration),
+    /// The whole film's, of which the sound may be less.
+    File(Duration),
+}
+
+impl Claim {
+    pub(crate) fn of(source: &Source<'_>, stream: usize) -> Self {
+        use ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM;
+        // SAFETY: the context is open.
+        let method = unsafe { (*source.context().as_ptr()).duration_estimation_method };
+        if method != AVFMT_DURATION_FROM_STREAM {
+            return Self::None;
+        }
+        // ASF has one length for all its streams, which FFmpeg copies to each.
+        let of_track = match source.format_name().as_str() {
+            "matroska,webm" => matroska_duration(source, stream),
+            "asf" => None,
+            _ => stream_duration(source, stream),
+        };
+        match (of_track, file_duration(source)) {
+            (Some(duration), _) => Self::Track(duration),
+            (None, Some(duration)) => Self::File(duration),
+            (None, None) => Self::None,
+        }
+    }
+}
+
+/// The best guess at the sound's length, to measure progress by.
+pub(crate) fn likely_duration(source: &Source<'_>, stream: usize) -> Option<Duration> {
+    stream_duration(source, stream).or_else(|| file_duration(source))
+}
+
+/// Where the stream begins, from the file's beginning.
+pub(crate) fn start_offset(source: &Source<'_>, stream: usize) -> Duration {
+    source
+        .context()
+        .stream(stream)
+        .filter(|s| s.start_time() != ffi::AV_NOPTS_VALUE)
+        .map(|s| rescale_to_micros(s.start_time(), s.time_base()) - source.start_time())
+        .and_then(from_micros)
+        .unwrap_or_default()
+}
+
+fn stream_duration(source: &Source<'_>, stream: usize) -> Option<Duration> {
+    let stream = source.context().stream(stream)?;
+    from_micros(rescale_to_micros(stream.duration(), stream.time_base()))
+}
+
+fn file_duration(source: &Source<'_>) -> Option<Duration> {
+    from_micros(source.context().duration())
+}
+
+/// Matroska has no field for a track's length; muxers write a tag, `00:01:02.123000000`. FFmpeg's
+/// counts from the file's beginning, mkvmerge's from the track's: taken as the former, a claim is
+/// at worst too small.
+fn matroska_duration(source: &Source<'_>, stream: usize) -> Option<Duration> {
+    let text = source.stream_tag(stream, c"DURATION").or_else(|| source.stream_tag(stream, c"DURATION-eng"))?;
+    Some(parse_clock(&text)?.saturating_sub(start_offset(source, stream)))
+}
+
+fn parse_clock(text: &str) -> Option<Duration> {
+    let (hours, rest) = text.trim().split_once(':')?;
+    let (minutes, seconds) = rest.split_once(':')?;
+    let whole = hours.parse::<u32>().ok()? * 3600 + minutes.parse::<u32>().ok()?.min(59) * 60;
+    let seconds = seconds.parse::<f64>().ok()?;
+    Some(Duration::from_secs(whole.into()) + Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// `None` for FFmpeg's "unknown" (negative) and for nothing at all.
+fn from_micros(micros: i64) -> Option<Duration> {
+    u64::try_from(micros).ok().filter(|micros| *micros > 0).map(Duration::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matroska_duration_tag_is_read() {
+        let duration = parse_clock("01:02:03.500000000").expect("a time");
+        assert_eq!(duration, Duration::from_millis(3_723_500));
+        assert_eq!(parse_clock("62.5"), None);
+        assert_eq!(parse_clock("aa:00:01"), None);
+        assert_eq!(parse_clock("00:00:-1"), None);
+        assert_eq!(parse_clock("00:00:nan"), None);
+    }
+}

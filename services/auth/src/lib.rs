@@ -1,0 +1,88 @@
+//! Who somebody is: accounts in MySQL, passwords as argon2id hashes, sessions as signed tokens.
+
+mod password;
+mod routes;
+mod token;
+mod users;
+
+use anyhow::Context;
+use common::{CancellationToken, Env, Secret, serve};
+use tokio::net::TcpListener;
+
+use crate::{password::Passwords, routes::App, token::Tokens, users::Users};
+
+/// What the service needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the accounts are: `mysql:` or `mariadb:`.
+    pub database: Secret,
+    /// Signs tokens, and checks them.
+    pub jwt_secret: Secret,
+    /// Only checks them: what signed until the last change of secrets.
+    pub jwt_secret_previous: Option<Secret>,
+    /// Whether anybody may make an account.
+    pub registration: Registration,
+    pub limits: serve::Limits,
+}
+
+/// `REGISTRATION`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// Anybody may make an account.
+    #[default]
+    Open,
+    /// Accounts are made in the database only.
+    Closed,
+}
+
+impl std::str::FromStr for Registration {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => Err("open or closed is expected"),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the environment:
+    ///
+    /// | name | default | meaning |
+    /// |---|---|---|
+    /// | `DATABASE_URL` | | `mysql://user:password@host:port/database`, instead of the `MYSQL_` ones; `?ssl-mode=` and `&ssl-ca=` ask for TLS |
+    /// | `MYSQL_HOST`, `MYSQL_PORT` | `localhost`, `3306` | the server |
+    /// | `MYSQL_USER`, `MYSQL_PASSWORD` | `auth`, none | the account there, in any characters |
+    /// | `MYSQL_DB` | `auth` | the database |
+    /// | `MYSQL_TLS` | `disabled` | `required` encrypts, `verify` also checks the certificate; accounts of MySQL 8 and later need one of the two |
+    /// | `MYSQL_CA_FILE` | Mozilla's roots | whom `verify` trusts, a PEM file |
+    /// | `JWT_SECRET` | must be set | 32 bytes or more |
+    /// | `JWT_SECRET_PREVIOUS` | | the secret before the last change; its tokens stay valid |
+    /// | `REGISTRATION` | `open` | `closed` answers `/register` with 403 |
+    ///
+    /// `DATABASE_URL`, `MYSQL_PASSWORD` and both secrets may come from files (`…_FILE`).
+    /// TLS is never negotiated away: it is used where asked for, or the connection fails.
+    pub fn from_env(env: &mut Env) -> Self {
+        let (jwt_secret, jwt_secret_previous) = token::secrets_from_env(env);
+        Self {
+            database: users::url_from_env(env),
+            jwt_secret,
+            jwt_secret_previous,
+            registration: env.parse("REGISTRATION", Registration::default()),
+            limits: serve::Limits::from_env(env),
+        }
+    }
+}
+
+/// Answers on `listener` until `shutdown`. The database need not be up yet.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let app = App {
+        users: Users::connect(&config.database).context("DATABASE_URL")?,
+        passwords: Passwords::new().await?,
+        tokens: Tokens::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
+        registration: config.registration,
+    };
+    serve::serve(listener, routes::router(app), config.limits, shutdown).await
+}

@@ -1,0 +1,172 @@
+//! Passwords: argon2id hashes, and the plain text that old installations left behind.
+
+use std::{str::FromStr, sync::Arc};
+
+use anyhow::{Context, anyhow};
+use argon2::{
+    Algorithm, Argon2, Params,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+
+/// Longer passwords are refused before any work is done for them.
+pub const LONGEST: usize = 1_024;
+pub const SHORTEST: usize = 8;
+
+/// What became of a try.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The right password, and what to store instead of what is stored now, if anything.
+    Right {
+        rewrite: Option<String>,
+    },
+    Wrong,
+}
+
+/// Hashes and checks passwords, on threads of their own and as many at once as there are
+/// cores: each takes 19 MiB and some 20 ms, which must not be had for free in any number.
+pub struct Passwords {
+    cores: Arc<Semaphore>,
+    /// Checked in the place of a hash that is not there, for the time it takes.
+    dummy: Arc<str>,
+}
+
+impl Passwords {
+    pub async fn new() -> anyhow::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut passwords = Self { cores: Arc::new(Semaphore::new(cores)), dummy: Arc::from("") };
+        passwords.dummy = passwords.hash("nobody's password").await?.into();
+        Ok(passwords)
+    }
+
+    /// The PHC string to store for a password.
+    pub async fn hash(&self, password: &str) -> anyhow::Result<String> {
+        let password = password.to_owned();
+        self.on_a_core(move || hash(&password)).await?
+    }
+
+    /// Compares a password with what is stored, or with nothing when there is no such user.
+    /// Wrong answers take equally long: a stranger cannot tell who has an account.
+    pub async fn check(&self, stored: Option<String>, given: &str) -> anyhow::Result<Verdict> {
+        let (given, dummy) = (given.to_owned(), self.dummy.clone());
+        self.on_a_core(move || check(stored.as_deref(), &given, &dummy)).await?
+    }
+
+    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+        let permit = self.cores.clone().acquire_owned().await?;
+        // The permit goes along: work whose client has left still occupies its core.
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        task.await.context("hashing a password did not end well")
+    }
+}
+
+fn check(stored: Option<&str>, given: &str, dummy: &str) -> anyhow::Result<Verdict> {
+    let Some(stored) = stored else {
+        verify(&parse(dummy).context("the dummy is a hash")?, given);
+        return Ok(Verdict::Wrong);
+    };
+    if let Some(phc) = parse(stored) {
+        if !verify(&phc, given) {
+            return Ok(Verdict::Wrong);
+        }
+        let rewrite = if is_current(&phc) { None } else { Some(hash(given)?) };
+        return Ok(Verdict::Right { rewrite });
+    }
+    // An old row in plain text. No password at all is no password that fits.
+    if !stored.is_empty() && bool::from(stored.as_bytes().ct_eq(given.as_bytes())) {
+        return Ok(Verdict::Right { rewrite: Some(hash(given)?) });
+    }
+    verify(&parse(dummy).context("the dummy is a hash")?, given);
+    Ok(Verdict::Wrong)
+}
+
+/// A complete argon2 hash; anything else, however it begins, was somebody's plain text.
+fn parse(stored: &str) -> Option<PasswordHash> {
+    let phc = PasswordHash::new(stored).ok()?;
+    let complete = phc.salt.is_some() && phc.hash.is_some() && Params::try_from(&phc).is_ok();
+    (complete && Algorithm::from_str(phc.algorithm.as_str()).is_ok()).then_some(phc)
+}
+
+fn is_current(phc: &PasswordHash) -> bool {
+    let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    phc.algorithm.as_str() == Algorithm::Argon2id.as_str()
+        && Params::try_from(phc).is_ok_and(|params| cost(&params) == cost(&Params::default()))
+}
+
+fn verify(phc: &PasswordHash, given: &str) -> bool {
+    metrics::counter!("auth_password_hashes_total", "kind" => "check").increment(1);
+    Argon2::default().verify_password(given.as_bytes(), phc).is_ok()
+}
+
+fn hash(password: &str) -> anyhow::Result<String> {
+    metrics::counter!("auth_password_hashes_total", "kind" => "make").increment(1);
+    let phc = Argon2::default().hash_password(password.as_bytes());
+    phc.map(|phc| phc.to_string()).map_err(|e| anyhow!("cannot hash a password: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::{Argon2, Params, password_hash::PasswordHasher};
+
+    use super::{Verdict, check, hash, is_current, parse};
+
+    const KEEP: Verdict = Verdict::Right { rewrite: None };
+
+    fn dummy() -> String {
+        hash("dummy").expect("a hash")
+    }
+
+    fn rewrite(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Right { rewrite: Some(hash) } => hash,
+            other => panic!("to be rewritten, but: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_hash_fits_its_password_only() {
+        let stored = hash("correct horse").expect("a hash");
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        assert_ne!(stored, hash("correct horse").expect("a hash"), "salted");
+        assert_eq!(check(Some(&stored), "correct horse", &dummy()).expect("checked"), KEEP);
+        assert_eq!(check(Some(&stored), "wrong horse", &dummy()).expect("checked"), Verdict::Wrong);
+        assert_eq!(check(Some(&stored), &stored, &dummy()).expect("checked"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn an_unknown_user_fits_nothing_not_even_the_dummy() {
+        assert_eq!(check(None, "dummy", &dummy()).expect("checked"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn plain_text_is_recognised_and_rewritten() {
+        for plain in
+            ["Admin123", "ümlaut pass", "$argon2id$ is my favourite", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ"]
+        {
+            let rewritten = rewrite(check(Some(plain), plain, &dummy()).expect("checked"));
+            assert_eq!(check(Some(&rewritten), plain, &dummy()).expect("checked"), KEEP, "{plain}");
+            assert_eq!(check(Some(plain), "Admin12", &dummy()).expect("checked"), Verdict::Wrong);
+        }
+        assert_eq!(check(Some(""), "", &dummy()).expect("checked"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn a_weaker_hash_is_renewed() {
+        let weak = Argon2::from(Params::new(8_192, 1, 1, None).expect("parameters"));
+        let stored = weak.hash_password(b"correct horse").expect("a hash").to_string();
+        let renewed = rewrite(check(Some(&stored), "correct horse", &dummy()).expect("checked"));
+        assert!(is_current(&parse(&renewed).expect("a hash")));
+        assert_eq!(check(Some(&stored), "wrong horse", &dummy()).expect("checked"), Verdict::Wrong);
+    }
+
+    #[test]
+    fn the_first_user_of_init_sql_has_the_password_of_the_readme() {
+        let sql = include_str!("../../../init.sql");
+        let stored = sql.split('\'').find(|text| text.starts_with("$argon2id$")).expect("a hash in init.sql");
+        assert_eq!(check(Some(stored), "change-me-now", &dummy()).expect("checked"), KEEP);
+    }
+}

@@ -1,0 +1,73 @@
+//! The service's HTTP surface.
+
+mod login;
+mod register;
+mod validate;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use common::{
+    Error, Result,
+    serve::{Readiness, ops},
+};
+
+use crate::{Registration, password::Passwords, token::Tokens, users::Users};
+
+/// Two strings; no honest request comes near it.
+const BODY_LIMIT: usize = 16 * 1_024;
+/// For a whole request: a body that trickles in, a queue of password checks, the database.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// What the handlers work with.
+pub struct App {
+    pub users: Users,
+    pub passwords: Passwords,
+    pub tokens: Tokens,
+    pub registration: Registration,
+}
+
+pub fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let database = app.clone();
+    let readiness = Readiness::default().with("database", move || {
+        let app = database.clone();
+        async move { app.users.ping().await }
+    });
+    Router::new()
+        .route("/login", post(login::login))
+        .route("/validate", post(validate::validate))
+        .route("/register", post(register::register))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(time_limit))
+        .with_state(app)
+        .merge(ops(readiness))
+}
+
+async fn time_limit(request: Request, next: Next) -> Response {
+    tokio::time::timeout(TIME_LIMIT, next.run(request))
+        .await
+        .unwrap_or_else(|late| Error::unavailable("auth")(late).into_response())
+}
+
+/// Counts how a request ended, by the metric's name.
+fn counted<T>(metric: &'static str, result: Result<T>) -> Result<T> {
+    let outcome = match &result {
+        Ok(_) => "ok",
+        Err(Error::MissingCredentials) => "missing",
+        Err(Error::InvalidCredentials | Error::NotAuthorized) => "refused",
+        Err(Error::RegistrationClosed) => "closed",
+        Err(Error::Taken) => "taken",
+        Err(Error::Unprocessable(_) | Error::BadRequest(_)) => "invalid",
+        Err(Error::Unavailable { .. }) => "unavailable",
+        Err(_) => "error",
+    };
+    metrics::counter!(metric, "outcome" => outcome).increment(1);
+    result
+}

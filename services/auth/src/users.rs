@@ -1,0 +1,153 @@
+//! The accounts.
+
+mod mysql;
+
+use common::{Env, Error, Result, Secret};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use self::mysql::MySql;
+
+/// One account as it is stored.
+pub struct User {
+    /// In lower case.
+    pub email: String,
+    /// An argon2 hash, or plain text in rows of an old installation.
+    pub password: String,
+    pub enabled: bool,
+}
+
+/// Where the accounts are. Connects when first needed, and again whenever it must.
+///
+/// Each call ends within some four seconds; a database that does not answer is
+/// [`Error::Unavailable`].
+pub struct Users(Backend);
+
+enum Backend {
+    MySql(MySql),
+}
+
+impl Users {
+    /// The accounts at a `mysql:` or `mariadb:` URL. Fails only if the URL is faulty.
+    pub fn connect(url: &Secret) -> anyhow::Result<Self> {
+        Ok(Self(Backend::MySql(MySql::connect(url.expose())?)))
+    }
+
+    /// The account with this address, in whatever case either is written.
+    pub async fn find(&self, email: &str) -> Result<Option<User>> {
+        let email = canonical(email);
+        let found = match &self.0 {
+            Backend::MySql(mysql) => mysql.find(&email).await,
+        };
+        let user = found.map_err(Error::unavailable("database"))?;
+        // A collation may find more than the address asked for: other accents, say.
+        Ok(user.map(|user| User { email: canonical(&user.email), ..user }).filter(|user| user.email == email))
+    }
+
+    /// Makes an account.
+    pub async fn insert(&self, email: &str, password_hash: &str) -> Result<()> {
+        let email = canonical(email);
+        let inserted = match &self.0 {
+            Backend::MySql(mysql) => mysql.insert(&email, password_hash).await,
+        };
+        if inserted.map_err(Error::unavailable("database"))? { Ok(()) } else { Err(Error::Taken) }
+    }
+
+    /// Stores `new` unless the account's password has changed since `user` was read.
+    /// Tells whether it did; a failure is the caller's to pass over or not.
+    pub async fn replace_password(&self, user: &User, new: &str) -> anyhow::Result<bool> {
+        match &self.0 {
+            Backend::MySql(mysql) => mysql.replace_password(&user.email, &user.password, new).await,
+        }
+    }
+
+    /// Whether the database answers; the error says why not.
+    pub async fn ping(&self) -> anyhow::Result<()> {
+        match &self.0 {
+            Backend::MySql(mysql) => mysql.ping().await,
+        }
+    }
+}
+
+/// The one spelling of an e-mail address.
+fn canonical(email: &str) -> String {
+    email.trim().to_lowercase()
+}
+
+/// `DATABASE_URL`, or one made of the classic `MYSQL_` variables.
+pub fn url_from_env(env: &mut Env) -> Secret {
+    let classic = classic_url(env);
+    let url = env.url("DATABASE_URL", classic.expose(), &["mysql", "mariadb"]);
+    if let Err(error) = mysql::check(url.expose()) {
+        env.fault(format!("DATABASE_URL: {error:#}"));
+    }
+    url
+}
+
+fn classic_url(env: &mut Env) -> Secret {
+    let host = env.string("MYSQL_HOST", "localhost");
+    let port = env.parse("MYSQL_PORT", 3306u16);
+    let user = env.string("MYSQL_USER", "auth");
+    let password = env.secret("MYSQL_PASSWORD").unwrap_or_else(|| Secret::new(""));
+    let database = env.string("MYSQL_DB", "auth");
+    let Tls(ssl_mode) = env.parse("MYSQL_TLS", Tls("DISABLED"));
+    let ca = env.optional("MYSQL_CA_FILE").map_or_else(String::new, |path| format!("&ssl-ca={}", encode(&path)));
+
+    // An IPv6 address stands in brackets; names and IPv4 addresses have no colon.
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let (user, password, database) = (encode(&user), encode(password.expose()), encode(&database));
+    Secret::new(format!("mysql://{user}:{password}@{host}:{port}/{database}?ssl-mode={ssl_mode}{ca}"))
+}
+
+/// Every character that could mean something in a URL, as `%xx`.
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// `MYSQL_TLS` in the words of a MySQL URL.
+struct Tls(&'static str);
+
+impl std::str::FromStr for Tls {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "disabled" => Ok(Self("DISABLED")),
+            "required" => Ok(Self("REQUIRED")),
+            "verify" => Ok(Self("VERIFY_IDENTITY")),
+            _ => Err("disabled, required or verify is expected"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Env, url_from_env};
+
+    #[test]
+    fn classic_variables_make_a_url() {
+        let url = url_from_env(&mut Env::default());
+        assert_eq!(url.expose(), "mysql://auth:@localhost:3306/auth?ssl-mode=DISABLED");
+        let odd = [("MYSQL_HOST", "::1"), ("MYSQL_PASSWORD", "p@ss:w/ö %41"), ("MYSQL_TLS", "verify")];
+        let url = url_from_env(&mut odd.into_iter().collect());
+        assert_eq!(url.expose(), "mysql://auth:p%40ss%3Aw%2F%C3%B6%20%2541@[::1]:3306/auth?ssl-mode=VERIFY_IDENTITY");
+    }
+
+    #[test]
+    fn a_url_is_taken_instead_and_checked() {
+        for (url, fault) in [
+            ("mysql://a:b@c/d", None),
+            ("mariadb://a:b@c:1/d?ssl-mode=required", None),
+            ("postgres://a:b@c/d", Some("mysql: or mariadb:")),
+            ("mysql://a:b@c:port/d", Some("port")),
+            ("mysql://a:b@c/d?ssl-mode=perhaps", Some("perhaps")),
+        ] {
+            let mut env: Env = [("DATABASE_URL", url)].into_iter().collect();
+            url_from_env(&mut env);
+            let found = env.finish(()).err().map(|faults| faults.to_string());
+            match fault {
+                None => assert_eq!(found, None, "{url}"),
+                Some(fault) => assert!(found.is_some_and(|found| found.contains(fault)), "{url}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Accounts in MySQL or MariaDB: the table `user` of `init.sql`, or of an older installation,
+//! which has `id`, `email` and `password` only.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::{
+    Connection, Executor, Row,
+    mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlSslMode},
+};
+use url::Url;
+
+use super::User;
+
+/// For a connection, new or used.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+/// For a connection and the statement.
+const LIMIT: Duration = Duration::from_secs(4);
+/// Far more than a few hundred log-ins a second need.
+const CONNECTIONS: u32 = 10;
+
+pub struct MySql {
+    pool: MySqlPool,
+}
+
+/// What is wrong with a URL, if anything.
+pub fn check(url: &str) -> anyhow::Result<()> {
+    options(url).map(drop)
+}
+
+fn options(url: &str) -> anyhow::Result<MySqlConnectOptions> {
+    let asked_for_tls = Url::parse(url)?.query_pairs().any(|(key, _)| key == "ssl-mode" || key == "sslmode");
+    let mut options: MySqlConnectOptions = url.parse()?;
+    if !asked_for_tls {
+        // The driver's own default would try TLS and silently do without.
+        options = options.ssl_mode(MySqlSslMode::Disabled);
+    }
+    if options.get_database().is_none() {
+        options = options.database("auth");
+    }
+    Ok(options)
+}
+
+impl MySql {
+    pub fn connect(url: &str) -> anyhow::Result<Self> {
+        let pool = MySqlPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // A lax server would cut off a hash that does not fit into its column.
+                    connection.execute("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')").await?;
+                    Ok(())
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // Without a limit, a connection whose peer vanished would never be given up.
+                    let alive = tokio::time::timeout(ACQUIRE_LIMIT, connection.ping()).await;
+                    alive.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+                })
+            })
+            .connect_lazy_with(options(url)?);
+        Ok(Self { pool })
+    }
+
+    pub async fn find(&self, email: &str) -> anyhow::Result<Option<User>> {
+        // All columns, since an old table may lack some of ours.
+        let query = sqlx::query("SELECT * FROM `user` WHERE email = ?").bind(email);
+        within(async { query.fetch_optional(&self.pool).await?.map(|row| user(&row)).transpose() }).await
+    }
+
+    /// Tells whether the address was free.
+    pub async fn insert(&self, email: &str, password: &str) -> anyhow::Result<bool> {
+        let query = sqlx::query("INSERT INTO `user` (email, password) VALUES (?, ?)").bind(email).bind(password);
+        within(async {
+            match query.execute(&self.pool).await {
+                Ok(_) => Ok(true),
+                Err(error) if error.as_database_error().is_some_and(|e| e.is_unique_violation()) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// Tells whether `old` was still there.
+    pub async fn replace_password(&self, email: &str, old: &str, new: &str) -> anyhow::Result<bool> {
+        // The column's own collation takes `Secret` and `secret` for the same.
+        let query = sqlx::query(
+            "UPDATE `user` SET password = ? \
+             WHERE email = ? AND CONVERT(password USING utf8mb4) COLLATE utf8mb4_bin = ?",
+        )
+        .bind(new)
+        .bind(email)
+        .bind(old);
+        within(async { Ok(query.execute(&self.pool).await?.rows_affected() == 1) }).await
+    }
+
+    pub async fn ping(&self) -> anyhow::Result<()> {
+        within(async { self.pool.execute("SELECT 1").await.map(drop) }).await
+    }
+}
+
+fn user(row: &MySqlRow) -> sqlx::Result<User> {
+    let enabled = match row.try_get::<bool, _>("enabled") {
+        Err(sqlx::Error::ColumnNotFound(_)) => true,
+        other => other?,
+    };
+    Ok(User { email: row.try_get("email")?, password: row.try_get("password")?, enabled })
+}
+
+async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> anyhow::Result<T> {
+    Ok(tokio::time::timeout(LIMIT, work).await.context("MySQL did not answer in time")??)
+}

@@ -1,0 +1,268 @@
+//! One job: take it, run the conversion, put the result, tell.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use blobs::{Blobs, Meta};
+use common::{CancellationToken, Id, Message, messages::JOB_ID};
+use jobs::{Job, Jobs, Lease, Output, State};
+use queue::{Delivery, Envelope, Queue, Verdict};
+use tracing::Instrument;
+
+use crate::{
+    Config,
+    conversion::{self, Ended},
+};
+
+/// How often progress goes to the ledger and the lease is prolonged.
+pub const TICK: Duration = Duration::from_secs(1);
+/// Leases after which a job is given up although no attempt ever said what was wrong: its
+/// worker died each time.
+const MOST_LEASES: u32 = 8;
+/// When the ledger does not answer nothing is known to be wrong with the job: it waits.
+const LEDGER_AWAY: Duration = Duration::from_secs(30);
+
+pub struct Worker {
+    pub videos: Blobs,
+    pub mp3s: Blobs,
+    pub jobs: Jobs,
+    pub queue: Queue,
+    /// Deliveries of one message, the first included, before it is dead.
+    pub attempts: u32,
+    pub shutdown: CancellationToken,
+    pub config: Config,
+}
+
+impl Worker {
+    pub async fn handle(&self, delivery: Delivery) -> Verdict {
+        let message = match Message::from_json(&delivery.envelope.body) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(%error, "a message that is none of ours was laid aside");
+                return Verdict::Dead { reason: format!("not a conversion message: {error}") };
+            }
+        };
+        let told_id = delivery.envelope.headers.get(JOB_ID).and_then(|id| id.parse::<Id>().ok());
+        let id = told_id.clone().unwrap_or_else(|| message.video_fid.clone());
+        let span = tracing::info_span!("job", job.id = %id, attempt = delivery.attempt);
+        async {
+            let leased = self.lease(told_id, &message).await;
+            match leased {
+                Ok(Lease::Taken(job)) => self.convert(*job, delivery.attempt).await,
+                Ok(Lease::Held) => {
+                    tracing::info!("another worker is at it");
+                    Verdict::Later { after: self.config.lease }
+                }
+                Ok(Lease::Over(job)) => self.tell(&job).await,
+                Ok(Lease::Gone) => {
+                    tracing::info!("deleted by its owner meanwhile");
+                    Verdict::Done
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "waiting for the ledger");
+                    Verdict::Later { after: LEDGER_AWAY }
+                }
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn lease(&self, id: Option<Id>, message: &Message) -> jobs::Result<Lease> {
+        // A message from a gateway without a ledger makes its record now.
+        let id = match id {
+            Some(id) => id,
+            None => self.jobs.adopt(&message.video_fid, &message.username).await?.id,
+        };
+        self.jobs.lease(&id, &Id::fresh(), self.config.lease).await
+    }
+
+    async fn convert(&self, job: Job, delivered: u32) -> Verdict {
+        let started = Instant::now();
+        tracing::info!(blob.id = %job.video_fid, lease = job.attempt, "converting");
+        let outcome = if job.attempt > MOST_LEASES {
+            Err(Ended::Final("this video could not be converted: every attempt broke off".to_owned()))
+        } else {
+            self.attempt(&job).await
+        };
+        let (verdict, outcome) = match outcome {
+            Ok(output) => (self.done(&job, &output, started).await, "done"),
+            Err(Ended::Final(reason)) => (self.failed(&job, &reason).await, "failed"),
+            Err(Ended::Lost) => {
+                tracing::info!("the job is no longer ours: cancelled, or taken over");
+                (Verdict::Done, "lost")
+            }
+            Err(Ended::Stopped) => {
+                tracing::info!("given back because this worker is stopping");
+                self.release(&job).await;
+                (Verdict::Later { after: Duration::ZERO }, "given_back")
+            }
+            Err(Ended::Broken(error)) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "the attempt failed");
+                if delivered < self.attempts {
+                    self.release(&job).await;
+                    (Verdict::Retry { reason: error }, "retry")
+                } else {
+                    let reason = "we could not convert this video: something on our side failed again and again";
+                    // Dead as well as failed: an operator should see the cause.
+                    match self.failed(&job, reason).await {
+                        Verdict::Done => (Verdict::Dead { reason: error }, "failed"),
+                        other => (other, "retry"),
+                    }
+                }
+            }
+        };
+        metrics::counter!("conversions_total", "outcome" => outcome).increment(1);
+        metrics::histogram!("conversion_duration_seconds", "outcome" => outcome).record(started.elapsed());
+        verdict
+    }
+
+    /// From the video in the store to an MP3 in the store, whose id nobody knows yet.
+    async fn attempt(&self, job: &Job) -> Result<Output, Ended> {
+        let Some((output, remains)) = job.outputs.split_last() else {
+            return Err(Ended::Broken(anyhow::anyhow!("the lease named no output")));
+        };
+        for id in remains {
+            // What an earlier attempt left. If this fails, the sweep finds it.
+            if let Err(error) = self.mp3s.delete(id).await {
+                tracing::warn!(blob.id = %id, %error, "remains of an earlier attempt are left for the sweep");
+            }
+        }
+        let video = self.videos.stat(&job.video_fid).await.map_err(Ended::broken)?;
+        let video = video.ok_or_else(|| Ended::Final("the uploaded video is no longer there".to_owned()))?;
+        let name = job.filename.as_ref().or(video.meta.filename.as_ref());
+        let stem = name.map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_owned());
+        let meta = Meta {
+            username: Some(job.owner.clone()),
+            filename: Some(format!("{}.mp3", stem.as_deref().unwrap_or(output.as_str()))),
+            content_type: Some("audio/mpeg".to_owned()),
+            job_id: Some(job.id.clone()),
+        };
+        let writer = self.mp3s.create(output.clone(), meta).await.map_err(Ended::broken)?;
+        let options = transcode::Options {
+            max_duration: self.config.max_duration,
+            title_fallback: stem,
+            ..transcode::Options::default()
+        };
+
+        let control = Arc::new(conversion::Control { stop: AtomicBool::new(false), percent: AtomicU8::new(0) });
+        let running = conversion::run(self.videos.clone(), video, writer, options, control.clone());
+        tokio::pin!(running);
+        let why = tokio::select! {
+            outcome = &mut running => return outcome,
+            why = self.watch(job, &control.percent) => why,
+        };
+        control.stop.store(true, Ordering::Relaxed);
+        match running.await {
+            // It was over before it noticed.
+            Ok(output) => Ok(output),
+            Err(_) => Err(why),
+        }
+    }
+
+    /// Keeps the lease, until there is a reason to stop.
+    async fn watch(&self, job: &Job, percent: &AtomicU8) -> Ended {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut renewed = Instant::now();
+        let grace = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(self.config.grace).await;
+        };
+        tokio::pin!(grace);
+        loop {
+            tokio::select! {
+                () = &mut grace => return Ended::Stopped,
+                _ = tick.tick() => {}
+            }
+            match self.jobs.renew(&job.id, job.attempt, percent.load(Ordering::Relaxed), self.config.lease).await {
+                Ok(true) => renewed = Instant::now(),
+                Ok(false) => return Ended::Lost,
+                // Somebody else may hold the job by now, and will if it goes on.
+                Err(_) if renewed.elapsed() > self.config.lease => return Ended::Lost,
+                Err(error) => tracing::warn!(%error, "the lease could not be prolonged"),
+            }
+        }
+    }
+
+    async fn done(&self, job: &Job, output: &Output, started: Instant) -> Verdict {
+        match self.jobs.done(&job.id, job.attempt, output).await {
+            Ok(true) => {
+                let duration_ms = started.elapsed().as_millis() as u64;
+                let audio_s = output.duration.as_secs();
+                tracing::info!(blob.id = %output.mp3_fid, duration_ms, audio_s, bytes = output.mp3_bytes, "converted");
+                metrics::counter!("converted_audio_seconds_total").increment(audio_s);
+                self.tell_by_id(&job.id).await
+            }
+            Ok(false) => {
+                tracing::info!("another result counts; ours is deleted");
+                if let Err(error) = self.mp3s.delete(&output.mp3_fid).await {
+                    tracing::warn!(blob.id = %output.mp3_fid, %error, "a result that does not count was left behind");
+                }
+                Verdict::Done
+            }
+            // Whether it counts is not known; the next delivery will see.
+            Err(error) => {
+                tracing::warn!(%error, "converted, but the ledger does not answer");
+                Verdict::Later { after: LEDGER_AWAY }
+            }
+        }
+    }
+
+    async fn failed(&self, job: &Job, reason: &str) -> Verdict {
+        match self.jobs.failed(&job.id, job.attempt, reason).await {
+            Ok(true) => {
+                tracing::info!(reason, "failed for good");
+                self.tell_by_id(&job.id).await
+            }
+            Ok(false) => Verdict::Done,
+            Err(error) => {
+                tracing::warn!(%error, "failed, but the ledger does not answer");
+                Verdict::Later { after: LEDGER_AWAY }
+            }
+        }
+    }
+
+    async fn release(&self, job: &Job) {
+        if let Err(error) = self.jobs.release(&job.id, job.attempt).await {
+            tracing::warn!(%error, "the lease could not be given back and will run out");
+        }
+    }
+
+    async fn tell_by_id(&self, id: &Id) -> Verdict {
+        match self.jobs.get(id).await {
+            Ok(Some(job)) => self.tell(&job).await,
+            Ok(None) => Verdict::Done,
+            Err(error) => {
+                tracing::warn!(%error, "the notification waits for the ledger");
+                Verdict::Later { after: LEDGER_AWAY }
+            }
+        }
+    }
+
+    /// Passes a job that is over on to the notification, unless that was done before.
+    async fn tell(&self, job: &Job) -> Verdict {
+        if job.told || !matches!(job.state, State::Done | State::Failed) {
+            return Verdict::Done;
+        }
+        let headers = [(JOB_ID.to_owned(), job.id.to_string())].into();
+        let envelope = Envelope { body: job.message().to_json(), headers };
+        if let Err(error) = self.queue.publish(&self.config.mp3_queue, &envelope).await {
+            tracing::warn!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                "the notification could not be told yet"
+            );
+            return Verdict::Later { after: Duration::from_secs(5) };
+        }
+        if let Err(error) = self.jobs.told(&job.id).await {
+            tracing::warn!(%error, "told, but the ledger does not know; its owner may get the mail twice");
+        }
+        Verdict::Done
+    }
+}

@@ -1,0 +1,110 @@
+//! The worker: takes jobs from the queue and turns videos into MP3s. Any number compete.
+
+mod conversion;
+mod job;
+
+use std::{sync::Arc, time::Duration};
+
+use blobs::Blobs;
+use common::{
+    CancellationToken, Env, Id, Secret,
+    serve::{self, Limits, Readiness},
+};
+use jobs::Jobs;
+use queue::Queue;
+use tokio::net::TcpListener;
+
+use crate::job::Worker;
+
+/// Where the worker's neighbours are, and how it works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Uploads, results and the ledger.
+    pub store: Secret,
+    pub queue: Secret,
+    pub video_queue: String,
+    pub mp3_queue: String,
+    /// Conversions at once.
+    pub workers: usize,
+    /// How long a job is ours without a sign of life.
+    pub lease: Duration,
+    /// How long a running conversion may go on after a shutdown was asked for.
+    pub grace: Duration,
+    /// The longest sound that is converted.
+    pub max_duration: Duration,
+    pub limits: Limits,
+}
+
+impl Config {
+    pub fn from_env(env: &mut Env) -> Self {
+        let config = Self {
+            store: env.url("MONGODB_URI", "mongodb://localhost:27017", &["mongodb", "mongodb+srv"]),
+            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps"]),
+            video_queue: env.string("VIDEO_QUEUE", "video"),
+            mp3_queue: env.string("MP3_QUEUE", "mp3"),
+            workers: env.parse("WORKERS", 1),
+            lease: env.duration("LEASE", Duration::from_secs(60)),
+            grace: env.duration("SHUTDOWN_GRACE", Duration::from_secs(20)),
+            max_duration: env.duration("MAX_AUDIO_DURATION", Duration::from_secs(48 * 3_600)),
+            limits: Limits::from_env(env),
+        };
+        if config.workers == 0 {
+            env.fault("WORKERS: at least 1 is expected");
+        }
+        if config.lease < job::TICK * 5 {
+            env.fault("LEASE: at least 5s is expected, since it is prolonged once a second");
+        }
+        config
+    }
+}
+
+/// Works until `shutdown`, then until the running jobs are finished or given back.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let options = queue::Options { name: "converter".to_owned(), ..Default::default() };
+    let attempts = options.retry_delays.len() as u32 + 1;
+    let queue = Queue::connect(&config.queue, options).await?;
+    let jobs = Jobs::connect(&config.store).await?;
+    let readiness = Readiness::default().with("store", &jobs, |jobs| async move { Ok(jobs.ping().await?) }).with(
+        "broker",
+        &queue,
+        |queue| async move { queue.ping().await },
+    );
+    // Health is answered until the last job is over.
+    let idle = CancellationToken::new();
+    let health = tokio::spawn(serve::serve(listener, serve::ops(readiness), config.limits.clone(), idle.clone()));
+    let presence = tokio::spawn(tell_presence(jobs.clone(), shutdown.clone()));
+
+    let worker = Arc::new(Worker {
+        videos: Blobs::connect(&config.store, "videos").await?,
+        mp3s: Blobs::connect(&config.store, "mp3s").await?,
+        jobs,
+        queue: queue.clone(),
+        attempts,
+        shutdown: shutdown.clone(),
+        config,
+    });
+    let (video_queue, slots) = (worker.config.video_queue.clone(), worker.config.workers);
+    let handler = move |delivery| {
+        let worker = worker.clone();
+        async move { worker.handle(delivery).await }
+    };
+    let worked = queue.work(&video_queue, slots, shutdown, handler).await;
+    idle.cancel();
+    let _ = presence.await;
+    let _ = health.await;
+    queue.close().await;
+    worked
+}
+
+/// Lets the reconcilers know that workers who keep the ledger are there.
+async fn tell_presence(jobs: Jobs, shutdown: CancellationToken) {
+    let me = Id::fresh();
+    loop {
+        if let Err(error) = jobs.here(&me).await {
+            tracing::debug!(%error, "the ledger could not be told of this worker");
+        }
+        if shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(60))).await.is_none() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The gateway's way to auth.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use common::{Error, Result};
+use serde::Deserialize;
+
+/// Auth as a neighbour over HTTP. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AuthClient {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// E-mail address in lower case; the database does not tell cases apart either.
+    pub name: String,
+}
+
+/// The claims that `/validate` answers with, ours or the Python auth's.
+#[derive(Deserialize)]
+struct Claims {
+    username: String,
+    #[serde(default)]
+    admin: bool,
+}
+
+impl AuthClient {
+    pub fn new(base: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .timeout(Duration::from_secs(10))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// What auth answers to a login, word for word.
+    pub async fn login(&self, headers: &HeaderMap) -> Result<Response> {
+        let authorization = headers.get(header::AUTHORIZATION).ok_or(Error::MissingCredentials)?;
+        let request = self.http.post(format!("{}/login", self.base)).header(header::AUTHORIZATION, authorization);
+        pass_on(request).await
+    }
+
+    /// What auth answers to a registration, word for word.
+    pub async fn register(&self, headers: &HeaderMap, body: Bytes) -> Result<Response> {
+        let json = HeaderValue::from_static("application/json");
+        let content_type = headers.get(header::CONTENT_TYPE).unwrap_or(&json);
+        let request = self.http.post(format!("{}/register", self.base)).header(header::CONTENT_TYPE, content_type);
+        pass_on(request.body(body)).await
+    }
+
+    /// The user whose token came with the request and who may use the converter.
+    pub async fn user(&self, headers: &HeaderMap) -> Result<User> {
+        let authorization = headers.get(header::AUTHORIZATION).ok_or(Error::MissingCredentials)?;
+        let request = self.http.post(format!("{}/validate", self.base)).header(header::AUTHORIZATION, authorization);
+        let response = request.send().await.map_err(Error::unavailable("auth"))?;
+        match response.status().as_u16() {
+            200 => {}
+            401 => return Err(Error::MissingCredentials),
+            403 => return Err(Error::NotAuthorized),
+            other => {
+                let cause = anyhow::anyhow!("auth answered {other} to a validation");
+                return Err(Error::Unavailable { what: "auth", cause });
+            }
+        }
+        let claims: Claims = response.json().await.map_err(Error::unavailable("auth"))?;
+        if !claims.admin {
+            return Err(Error::NotPermitted);
+        }
+        Ok(User { name: claims.username.to_lowercase() })
+    }
+}
+
+async fn pass_on(request: reqwest::RequestBuilder) -> Result<Response> {
+    let answer = request.send().await.map_err(Error::unavailable("auth"))?;
+    let (status, mut headers) = (answer.status(), HeaderMap::new());
+    for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
+        headers.extend(answer.headers().get(&name).map(|value| (name, value.clone())));
+    }
+    let body = answer.bytes().await.map_err(Error::unavailable("auth"))?;
+    Ok((status, headers, body).into_response())
+}

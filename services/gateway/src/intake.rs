@@ -1,0 +1,158 @@
+//! An upload's way from its first byte to the acceptance point and on to the broker.
+
+use std::time::{Duration, Instant};
+
+use blobs::{Blobs, Meta, Writer};
+use common::{Error, Id, Result, messages::JOB_ID};
+use jobs::{Job, Jobs, NewJob, State};
+use queue::{Envelope, Queue};
+
+/// How often the ledger hears that an upload is still going on.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+
+/// Where uploads go. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    videos: Blobs,
+    jobs: Jobs,
+    queue: Queue,
+    video_queue: String,
+}
+
+impl Intake {
+    pub fn new(videos: Blobs, jobs: Jobs, queue: Queue, video_queue: &str) -> Self {
+        Self { videos, jobs, queue, video_queue: video_queue.to_owned() }
+    }
+
+    /// Begins an upload. A store or a broker that is down is found out here, before the client
+    /// has sent its film.
+    pub async fn begin(&self, owner: &str, filename: Option<String>, content_type: Option<String>) -> Result<Upload> {
+        self.queue.ping().await.map_err(Error::unavailable("the queue"))?;
+        let new =
+            NewJob { id: Id::fresh(), owner: owner.to_owned(), filename: filename.clone(), video_fid: Id::fresh() };
+        let (id, video_fid) = (new.id.clone(), new.video_fid.clone());
+        tracing::Span::current().record("job.id", tracing::field::display(&id));
+        self.jobs.create(new).await.map_err(Error::unavailable("the store"))?;
+        let mut upload =
+            Upload { intake: self.clone(), id, video_fid, writer: None, heard: Instant::now(), accepted: false };
+        let meta = Meta { username: Some(owner.to_owned()), filename, content_type, job_id: Some(upload.id.clone()) };
+        let writer = self.videos.create(upload.video_fid.clone(), meta).await;
+        upload.writer = Some(writer.map_err(Error::unavailable("the store"))?);
+        Ok(upload)
+    }
+
+    /// Tells the broker that there is work. Whether it worked is for the ledger to know: what
+    /// stays `stored` is told again by the reconciler.
+    pub async fn tell(&self, job: &Job) -> bool {
+        let envelope = envelope(job);
+        match self.queue.publish(&self.video_queue, &envelope).await {
+            Ok(()) => {
+                if let Err(error) = self.jobs.queued(&job.id).await {
+                    tracing::warn!(job.id = %job.id, %error, "queued, but the ledger could not be told");
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(job.id = %job.id, error = format!("{:#}", anyhow::Error::from(error)), "could not be queued yet");
+                false
+            }
+        }
+    }
+
+    /// Cleans up after an upload that was not accepted. What fails here the reconciler finds.
+    async fn forget(&self, id: &Id, video_fid: &Id) {
+        let forgotten: anyhow::Result<()> = async {
+            if self.jobs.abandon(id).await? {
+                self.videos.delete(video_fid).await?;
+                self.jobs.remove(id).await?;
+            } else if self.jobs.get(id).await?.is_some_and(|job| job.state == State::Cancelled) {
+                self.videos.delete(video_fid).await?;
+            }
+            // Else the acceptance did happen and only its answer was lost: the job goes on.
+            Ok(())
+        }
+        .await;
+        if let Err(error) = forgotten {
+            let error = format!("{error:#}");
+            tracing::warn!(job.id = %id, error, "the remains of an upload are left for the reconciler");
+        }
+    }
+}
+
+/// The message that wakes a worker up for this job, or tells the notification of its result.
+pub fn envelope(job: &Job) -> Envelope {
+    let headers = [(JOB_ID.to_owned(), job.id.to_string())].into();
+    Envelope { body: job.message().to_json(), headers }
+}
+
+/// A video being received. Dropped before [`Upload::accept`], it leaves nothing behind.
+pub struct Upload {
+    intake: Intake,
+    id: Id,
+    video_fid: Id,
+    writer: Option<Writer>,
+    heard: Instant,
+    accepted: bool,
+}
+
+impl Upload {
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.writer.as_ref().map_or(0, Writer::written)
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.heard.elapsed() > SIGN_OF_LIFE {
+            self.heard = Instant::now();
+            let going_on = self.intake.jobs.still_uploading(&self.id).await;
+            if !going_on.map_err(Error::unavailable("the store"))? {
+                return Err(Error::Cancelled);
+            }
+        }
+        let Some(writer) = &mut self.writer else { return Err(Error::Cancelled) };
+        writer.write(bytes).await.map_err(Error::unavailable("the store"))
+    }
+
+    /// Makes the video safe and passes the acceptance point. When this returns the job, it will
+    /// end in one visible result, whatever dies.
+    pub async fn accept(self) -> Result<Job> {
+        // In a task of its own: from here on a client that goes away changes nothing.
+        let accepted = tokio::spawn(self.into_job());
+        accepted.await.map_err(|e| Error::Internal(e.into()))?
+    }
+
+    async fn into_job(mut self) -> Result<Job> {
+        let Some(writer) = self.writer.take() else { return Err(Error::Cancelled) };
+        let video = writer.finish().await.map_err(Error::unavailable("the store"))?;
+        let (jobs, id) = (self.intake.jobs.clone(), &self.id);
+        if !jobs.stored(id, video.length).await.map_err(Error::unavailable("the store"))? {
+            return Err(Error::Cancelled);
+        }
+        self.accepted = true;
+        let job = jobs.get(id).await.map_err(Error::unavailable("the store"))?;
+        let mut job = job.ok_or(Error::Cancelled)?;
+        tracing::info!(job.id = %job.id, blob.id = %job.video_fid, bytes = video.length, "accepted");
+        if self.intake.tell(&job).await {
+            job.state = State::Queued;
+        }
+        Ok(job)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.accepted {
+            return;
+        }
+        let writer = self.writer.take();
+        let (intake, id, video_fid) = (self.intake.clone(), self.id.clone(), self.video_fid.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Some(writer) = writer {
+                    writer.abort().await;
+                }
+                intake.forget(&id, &video_fid).await;
+            });
+        }
+    }
+}

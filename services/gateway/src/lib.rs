@@ -1,0 +1,98 @@
+//! The door: takes videos in, gives MP3s out, and keeps the ledger moving.
+
+mod auth_client;
+mod intake;
+mod range;
+mod reconcile;
+mod routes;
+
+use std::{sync::Arc, time::Duration};
+
+use blobs::Blobs;
+use common::{
+    CancellationToken, Env, Secret,
+    serve::{self, Limits, Readiness},
+};
+use jobs::Jobs;
+use queue::Queue;
+use tokio::net::TcpListener;
+
+use crate::{auth_client::AuthClient, intake::Intake};
+
+/// Where the gateway's neighbours are, and what it allows.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Base address of auth.
+    pub auth: String,
+    /// Uploads, results and the ledger.
+    pub store: Secret,
+    pub queue: Secret,
+    pub video_queue: String,
+    pub mp3_queue: String,
+    pub max_upload_bytes: u64,
+    /// A client that sends nothing for so long has gone away.
+    pub upload_idle: Duration,
+    /// Whether MP3s that belong to nobody (made by the Python converter) are served to anybody.
+    pub allow_unowned_downloads: bool,
+    pub reconcile: reconcile::Patience,
+    pub limits: Limits,
+}
+
+impl Config {
+    pub fn from_env(env: &mut Env) -> Self {
+        let auth = env.string("AUTH_SVC_ADDRESS", "auth:5000");
+        Self {
+            // The classic form is host:port alone.
+            auth: if auth.contains("://") { auth } else { format!("http://{auth}") },
+            store: env.url("MONGODB_URI", "mongodb://localhost:27017", &["mongodb", "mongodb+srv"]),
+            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps"]),
+            video_queue: env.string("VIDEO_QUEUE", "video"),
+            mp3_queue: env.string("MP3_QUEUE", "mp3"),
+            max_upload_bytes: env.parse("MAX_UPLOAD_BYTES", 8 << 30),
+            upload_idle: env.duration("UPLOAD_IDLE_TIMEOUT", Duration::from_secs(60)),
+            allow_unowned_downloads: env.flag("ALLOW_UNOWNED_DOWNLOADS", false),
+            reconcile: reconcile::Patience::from_env(env),
+            limits: Limits::from_env(env),
+        }
+    }
+}
+
+/// What every handler can reach.
+#[derive(Clone)]
+struct App {
+    auth: AuthClient,
+    videos: Blobs,
+    mp3s: Blobs,
+    jobs: Jobs,
+    intake: Intake,
+    config: Arc<Config>,
+}
+
+/// Serves until `shutdown`; uploads that are running then are finished first.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let videos = Blobs::connect(&config.store, "videos").await?;
+    let mp3s = Blobs::connect(&config.store, "mp3s").await?;
+    let jobs = Jobs::connect(&config.store).await?;
+    let queue =
+        Queue::connect(&config.queue, queue::Options { name: "gateway".to_owned(), ..Default::default() }).await?;
+    let app = App {
+        auth: AuthClient::new(&config.auth)?,
+        intake: Intake::new(videos.clone(), jobs.clone(), queue.clone(), &config.video_queue),
+        videos,
+        mp3s,
+        jobs,
+        config: Arc::new(config),
+    };
+
+    let readiness = Readiness::default().with("store", &app.jobs, |jobs| async move { Ok(jobs.ping().await?) }).with(
+        "broker",
+        &queue,
+        |queue| async move { queue.ping().await },
+    );
+    let reconciler = tokio::spawn(reconcile::run(app.clone(), queue.clone(), shutdown.clone()));
+    let router = routes::router(app.clone()).merge(serve::ops(readiness));
+    let served = serve::serve(listener, router, app.config.limits.clone(), shutdown).await;
+    let _ = reconciler.await;
+    queue.close().await;
+    served
+}

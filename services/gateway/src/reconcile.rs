@@ -1,0 +1,130 @@
+//! The reconciler: finds what stands still in the ledger and sets it going again.
+//!
+//! It runs in every gateway. Each finding is claimed in the ledger first, so any number may run.
+
+use std::time::{Duration, Instant};
+
+use common::{CancellationToken, Env};
+use jobs::{Job, Stuck};
+use queue::Queue;
+
+use crate::{App, intake::envelope};
+
+/// How long each thing may stand still.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// Between two rounds.
+    pub interval: Duration,
+    /// Accepted, but the broker was not told; the gateway that took it is trying just now.
+    pub stored: Duration,
+    /// Longer than the longest delay between two attempts.
+    pub queued: Duration,
+    /// An upload tells of itself every half minute.
+    pub upload: Duration,
+    /// Over, but the notification was not told; or a deletion cut off.
+    pub leftover: Duration,
+    /// Bytes in the store that belong to no file.
+    pub sweep_age: Duration,
+}
+
+impl Patience {
+    pub fn from_env(env: &mut Env) -> Self {
+        Self {
+            interval: env.duration("RECONCILE_INTERVAL", Duration::from_secs(10)),
+            stored: env.duration("REPUBLISH_STORED_AFTER", Duration::from_secs(30)),
+            queued: env.duration("REPUBLISH_QUEUED_AFTER", Duration::from_secs(900)),
+            upload: env.duration("UPLOAD_DEADLINE", Duration::from_secs(300)),
+            leftover: env.duration("RENOTIFY_AFTER", Duration::from_secs(60)),
+            sweep_age: env.duration("SWEEP_AGE", Duration::from_secs(86_400)),
+        }
+    }
+}
+
+/// Between two searches through the whole store.
+const SWEEP: Duration = Duration::from_secs(3_600);
+/// Findings of one kind in one round; the rest has time until the next.
+const BATCH: usize = 100;
+
+/// Works until `shutdown`.
+pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {
+    let mut swept: Option<Instant> = None;
+    while shutdown.run_until_cancelled(tokio::time::sleep(app.config.reconcile.interval)).await.is_some() {
+        if let Err(error) = round(&app, &queue).await {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "the reconciler could not finish its round");
+            continue;
+        }
+        if swept.is_none_or(|at| at.elapsed() > SWEEP) {
+            swept = Some(Instant::now());
+            if let Err(error) = sweep(&app).await {
+                tracing::warn!(%error, "the search for remains was not finished");
+            }
+        }
+    }
+}
+
+async fn round(app: &App, queue: &Queue) -> anyhow::Result<()> {
+    let patience = &app.config.reconcile;
+    for (stuck, age) in [
+        (Stuck::Lease, Duration::ZERO),
+        (Stuck::Stored, patience.stored),
+        (Stuck::Queued, patience.queued),
+        (Stuck::Untold, patience.leftover),
+        (Stuck::Upload, patience.upload),
+        (Stuck::Deleting, patience.leftover),
+    ] {
+        if stuck == Stuck::Queued && !silence_means_loss(app, queue).await? {
+            continue;
+        }
+        for _ in 0..BATCH {
+            let Some(job) = app.jobs.claim(stuck, age).await? else { break };
+            tracing::info!(job.id = %job.id, found = ?stuck, state = job.state.as_str(), "set going again");
+            metrics::counter!("reconciled_total", "found" => format!("{stuck:?}").to_lowercase()).increment(1);
+            mend(app, queue, stuck, &job).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Result<()> {
+    match stuck {
+        Stuck::Stored | Stuck::Queued | Stuck::Lease => {
+            app.intake.tell(job).await;
+        }
+        Stuck::Untold => {
+            queue.publish(&app.config.mp3_queue, &envelope(job)).await?;
+            app.jobs.told(&job.id).await?;
+        }
+        Stuck::Upload | Stuck::Deleting => app.remove(job).await?,
+    }
+    Ok(())
+}
+
+/// A queued job that nobody took is lost only if the queue is empty and the workers are ours:
+/// one that keeps no ledger may well be at it, and would do it twice.
+async fn silence_means_loss(app: &App, queue: &Queue) -> anyhow::Result<bool> {
+    Ok(app.jobs.any_worker(app.config.reconcile.queued).await? && queue.depth(&app.config.video_queue).await? == 0)
+}
+
+async fn sweep(app: &App) -> Result<(), blobs::Error> {
+    for (store, blobs) in [("videos", &app.videos), ("mp3s", &app.mp3s)] {
+        let removed = blobs.sweep(app.config.reconcile.sweep_age).await?;
+        if removed > 0 {
+            tracing::info!(store, removed, "removed the remains of interrupted writes");
+        }
+    }
+    Ok(())
+}
+
+impl App {
+    /// Removes the files of a job that is `Deleting`, then its record. Can be repeated.
+    pub async fn remove(&self, job: &Job) -> anyhow::Result<()> {
+        self.videos.delete(&job.video_fid).await?;
+        for mp3 in job.outputs.iter().chain(&job.mp3_fid) {
+            self.mp3s.delete(mp3).await?;
+        }
+        self.jobs.remove(&job.id).await?;
+        tracing::info!(job.id = %job.id, "removed with its files");
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! `POST /upload`: exactly one film, streamed from the socket into the store.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{FromRequest, Multipart, Request, State, multipart::Field},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use common::{Error, Result};
+
+use crate::{App, auth_client::User, intake::Upload, routes::conversions};
+
+/// What multipart adds around a film: boundaries and the part's headers.
+const ENVELOPE: u64 = 64 * 1024;
+/// How much of a refused body is still read, so that the client gets to read the answer
+/// instead of a reset connection.
+const DRAIN: usize = 16 << 20;
+
+pub async fn upload(State(app): State<App>, request: Request) -> Result<Response> {
+    let headers = request.headers().clone();
+    let user = app.auth.user(&headers).await?;
+    let limit = app.config.max_upload_bytes;
+    if content_length(&headers).is_some_and(|length| length > limit.saturating_add(ENVELOPE)) {
+        return Err(Error::TooLarge(limit));
+    }
+    // Whatever is not multipart holds no file.
+    let mut parts = Multipart::from_request(request, &()).await.map_err(|_| exactly_one())?;
+    let received = receive(&app, &user, &mut parts).await;
+    if received.is_err() {
+        drain(parts).await;
+    }
+    let outcome = if received.is_ok() { "accepted" } else { "refused" };
+    metrics::counter!("uploads_total", "outcome" => outcome).increment(1);
+    let upload = received?;
+    metrics::counter!("upload_bytes_total").increment(upload.received());
+    let job = upload.accept().await?;
+
+    let location = [(header::LOCATION, format!("/v1/conversions/{}", job.id))];
+    if accepts_json(&headers) {
+        return Ok((StatusCode::ACCEPTED, location, Json(conversions::represent(&job))).into_response());
+    }
+    Ok((location, "success!").into_response())
+}
+
+/// Reads the whole body. What is received is given up when anything is wrong with the rest of it.
+async fn receive(app: &App, user: &User, parts: &mut Multipart) -> Result<Upload> {
+    let idle = app.config.upload_idle;
+    let mut film = None;
+    while let Some(mut part) = within(idle, parts.next_field()).await? {
+        let Some(name) = part.file_name().map(str::to_owned) else {
+            // A text field beside the file means nothing to us.
+            while within(idle, part.chunk()).await?.is_some() {}
+            continue;
+        };
+        let first = within(idle, part.chunk()).await?;
+        if name.is_empty() && first.is_none() {
+            continue; // a form's file field that was left empty
+        }
+        if film.is_some() {
+            return Err(exactly_one());
+        }
+        film = Some(store(app, user, part, name, first).await?);
+    }
+    film.ok_or_else(exactly_one)
+}
+
+async fn store(app: &App, user: &User, mut part: Field<'_>, name: String, first: Option<Bytes>) -> Result<Upload> {
+    let name = Some(file_name(&name)).filter(|name| !name.is_empty());
+    let content_type = part.content_type().map(|text| text.chars().take(255).collect());
+    let mut upload = app.intake.begin(&user.name, name, content_type).await?;
+    let limit = app.config.max_upload_bytes;
+    let mut next = first;
+    while let Some(bytes) = next {
+        if upload.received() + bytes.len() as u64 > limit {
+            return Err(Error::TooLarge(limit));
+        }
+        upload.write(&bytes).await?;
+        next = within(app.config.upload_idle, part.chunk()).await?;
+    }
+    Ok(upload)
+}
+
+/// The client's name for the file, without the folders that some send along and without
+/// anything that could not stand in a header or a list.
+fn file_name(sent: &str) -> String {
+    let name = sent.rsplit(['/', '\\']).next().unwrap_or_default();
+    name.chars().filter(|c| !c.is_control()).take(255).collect::<String>().trim().to_owned()
+}
+
+async fn within<T>(
+    idle: Duration,
+    step: impl Future<Output = Result<T, axum::extract::multipart::MultipartError>>,
+) -> Result<T> {
+    let step = tokio::time::timeout(idle, step).await.map_err(|_| Error::Stalled)?;
+    step.map_err(|e| Error::BadRequest(format!("the upload is not complete or not well-formed: {}", e.body_text())))
+}
+
+async fn drain(mut parts: Multipart) {
+    let mut left = DRAIN;
+    let rest = async {
+        while let Ok(Some(mut part)) = parts.next_field().await {
+            while let Ok(Some(bytes)) = part.chunk().await {
+                left = left.saturating_sub(bytes.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(5), rest).await;
+}
+
+fn exactly_one() -> Error {
+    Error::BadRequest("exactly 1 file required".to_owned())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("application/json")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_name;
+
+    #[test]
+    fn names_lose_their_folders_and_what_breaks_lines() {
+        assert_eq!(file_name("C:\\films\\a b.mp4"), "a b.mp4");
+        assert_eq!(file_name("../../etc/passwd"), "passwd");
+        assert_eq!(file_name("a\r\nBcc: x\u{7f}.mp4"), "aBcc: x.mp4");
+        assert_eq!(file_name("Füße 映画.mkv"), "Füße 映画.mkv");
+        assert_eq!(file_name(&"x".repeat(1_000)).len(), 255);
+    }
+}
