@@ -27,7 +27,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use crate::{CancellationToken, Env, telemetry};
+use crate::{CancellationToken, Env, Id, messages::JOB_ID, telemetry};
 
 /// What a client may take its time for, and how many may do so at once.
 #[derive(Clone, Debug)]
@@ -170,6 +170,11 @@ async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = request.method().as_str().to_owned();
     let span = tracing::info_span!("request", method, route, job.id = tracing::field::Empty);
+    // A neighbour that works on a job says so; its log line and ours can then be joined.
+    let job = request.headers().get(JOB_ID).and_then(|id| id.to_str().ok()?.parse::<Id>().ok());
+    if let Some(job) = job {
+        span.record("job.id", tracing::field::display(job));
+    }
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());

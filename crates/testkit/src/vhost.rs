@@ -40,7 +40,9 @@ pub struct QueueState {
 
 impl Broker {
     pub(crate) fn new(amqp_port: u16, api_port: u16) -> Self {
-        Self { amqp_port, api_port, http: reqwest::Client::new() }
+        // An idle connection would hold up a broker that is told to stop for five seconds.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build();
+        Self { amqp_port, api_port, http: http.expect("TLS certificates can be read") }
     }
 
     /// The URL of the default virtual host.

@@ -31,7 +31,7 @@ async fn it_tells_what_was_seen_last() {
 #[tokio::test]
 #[should_panic(expected = "did not return")]
 async fn a_look_that_hangs_is_cut_off() {
-    eventually(Duration::from_millis(20), || std::future::pending::<bool>()).await;
+    eventually(Duration::from_millis(20), std::future::pending::<bool>).await;
 }
 
 #[test]

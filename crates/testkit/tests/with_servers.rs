@@ -2,28 +2,31 @@
 
 #![cfg(target_os = "linux")]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use testkit::{Servers, eventually};
+use testkit::{Process, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_with-servers");
 
 #[tokio::test]
 async fn everything_ends_when_it_is_killed() -> anyhow::Result<()> {
-    let script = "echo $TESTKIT_MYSQL_URL $SMTP_URL; exec sleep 600";
-    let mut wrapper = Command::new(PROGRAM).args(["--", "sh", "-c", script]).stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    BufReader::new(wrapper.stdout.take().expect("a pipe")).read_line(&mut line)?;
-    assert!(line.starts_with("mysql://") && line.contains(" smtp://"), "{line}");
+    let dir = tempfile::tempdir()?;
+    let log = dir.path().join("log");
+    let mut command = Command::new(PROGRAM);
+    command.args(["--", "sh", "-c", "echo up with $TESTKIT_MYSQL_URL $SMTP_URL; while :; do sleep 1; done"]);
+    let mut wrapper = Process::spawn("with-servers", command, &log)?;
+    eventually(Duration::from_secs(60), || async {
+        let said = wrapper.log_tail();
+        if said.contains("up with mysql://") && said.contains(" smtp://") { Ok(()) } else { Err(said) }
+    })
+    .await;
 
     let children = children_of(wrapper.id());
-    for program in ["mariadbd", "mongod", "beam.smp", "epmd", "sleep"] {
+    for program in ["mariadbd", "mongod", "beam.smp", "epmd", "sh"] {
         assert!(children.iter().any(|child| child.program == program), "no {program} in {children:?}");
     }
-    wrapper.kill()?;
-    wrapper.wait()?;
+    wrapper.kill();
     eventually(Duration::from_secs(10), || async {
         let left: Vec<_> = children.iter().filter(|child| child.runs()).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
@@ -34,8 +37,6 @@ async fn everything_ends_when_it_is_killed() -> anyhow::Result<()> {
 
 #[test]
 fn it_ends_as_the_command_does_and_refuses_what_it_does_not_know() {
-    // Inside `with-servers` already: what the outer one hands on is enough to see.
-    let _ = Servers::shared();
     let code = |arguments: &[&str]| Command::new(PROGRAM).args(arguments).status().expect("it starts").code();
     assert_eq!(code(&["--", "sh", "-c", "exit 7"]), Some(7));
     assert_eq!(code(&["--no-such-thing"]), Some(64));

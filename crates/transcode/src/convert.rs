@@ -59,14 +59,14 @@ where
 
     let tag = tags::id3(&source, stream, options.title_fallback.as_deref())?;
     let mut chain = Chain::new(sink, options, tag);
-    let mut end = Duration::ZERO;
+    let mut span = Span::default();
     while let Some(packet) = source.next_packet()? {
         decoder.decode(Some(&packet), |frame| chain.push(frame))?;
         monitor.tick(chain.duration())?;
-        end = end.max(packet_end(&source, stream, &packet));
+        span.include(&source, &packet);
     }
     decoder.decode(None, |frame| chain.push(frame))?;
-    judge(&mut source, &decoder, claim, chain.duration(), end)?;
+    judge(&mut source, &decoder, claim, chain.duration(), span)?;
 
     let context = source.context();
     let input_codec = context.stream(stream).map(|s| codec_name(&s));
@@ -95,24 +95,31 @@ fn open_decoder(source: &Source<'_>) -> Result<(usize, Decoder), Error> {
     Err(error)
 }
 
-/// Where in the file the packet's sound ends.
-fn packet_end(source: &Source<'_>, stream: usize, packet: &ffmpeg_next::Packet) -> Duration {
-    let Some(stream) = source.context().stream(stream) else {
-        return Duration::ZERO;
-    };
-    let end = packet.pts().map(|pts| pts.saturating_add(packet.duration()));
-    let micros = end.map(|end| rescale_to_micros(end, stream.time_base()) - source.start_time());
-    Duration::from_micros(micros.and_then(|m| u64::try_from(m).ok()).unwrap_or(0))
+/// Where in the file the sound begins and ends, by its packets' timestamps.
+#[derive(Default, Clone, Copy)]
+struct Span {
+    begin: Option<Duration>,
+    end: Duration,
 }
 
-/// Whether what was decoded is what the file holds. `end` is where in the file the last sound was.
-fn judge(
-    source: &mut Source<'_>,
-    decoder: &Decoder,
-    claim: Claim,
-    decoded: Duration,
-    end: Duration,
-) -> Result<(), Error> {
+impl Span {
+    fn include(&mut self, source: &Source<'_>, packet: &ffmpeg_next::Packet) {
+        let Some(stream) = source.context().stream(packet.stream()) else {
+            return;
+        };
+        let at = |ts| {
+            let micros = rescale_to_micros(ts, stream.time_base()) - source.start_time();
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        };
+        if let Some(pts) = packet.pts() {
+            self.begin.get_or_insert_with(|| at(pts));
+            self.end = self.end.max(at(pts.saturating_add(packet.duration())));
+        }
+    }
+}
+
+/// Whether what was decoded is what the file holds.
+fn judge(source: &mut Source<'_>, decoder: &Decoder, claim: Claim, decoded: Duration, span: Span) -> Result<(), Error> {
     let damaged = |of| Error::Damaged { read: decoded, of };
     if decoded.is_zero() {
         return Err(match claim {
@@ -125,8 +132,13 @@ fn judge(
         Claim::Track(claimed) if falls_short(decoded, claimed) => {
             return Err(damaged(Some(claimed)));
         }
+        Claim::TrackEnd(claimed) if falls_short(decoded + span.begin.unwrap_or_default(), claimed) => {
+            return Err(damaged(Some(claimed)));
+        }
         // A film's sound may end before its pictures do; but then the pictures go on.
-        Claim::File(claimed) if falls_short(decoded.max(end), claimed) && !source.reaches(tolerated(claimed))? => {
+        Claim::File(claimed)
+            if falls_short(decoded.max(span.end), claimed) && !source.reaches(tolerated(claimed))? =>
+        {
             return Err(damaged(Some(claimed)));
         }
         Claim::None if source.broke_off() => return Err(damaged(None)),

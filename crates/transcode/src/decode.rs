@@ -13,6 +13,9 @@ const MAX_CHANNELS: u16 = 64;
 /// be blown up, what is above is nothing but cost.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
+/// Samples in a frame; Monkey's Audio has the largest, of a little over a million.
+const MAX_SAMPLES: i64 = 1 << 22;
+
 /// A decoder of one sound stream.
 pub(crate) struct Decoder {
     inner: Opened,
@@ -36,6 +39,7 @@ impl Decoder {
             // Without it the decoder cannot cut what containers mark as priming and padding.
             (*context).pkt_timebase = stream.time_base().into();
             (*context).thread_count = 1;
+            (*context).max_samples = MAX_SAMPLES;
         }
         let inner = context.decoder().open_as(decoder).map_err(|_| unknown())?;
         Ok(Self { inner, frame: Audio::empty(), packets: 0, skipped: 0 })

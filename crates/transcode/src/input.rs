@@ -13,16 +13,21 @@ use crate::monitor::Monitor;
 use crate::reader::{TraceHandle, Watched};
 use crate::whitelist;
 
-/// Read at a time. Small enough that what is read beside the sound of a film costs little, large
-/// enough that calls don't.
-const BUFFER: usize = 64 * 1024;
+/// Read at a time. FFmpeg reads through gaps of up to 32 KiB rather than seek; with as large a
+/// buffer little of the pictures is read between two pieces of sound.
+const BUFFER: usize = 32 * 1024;
 
-/// What FFmpeg may read to find out about the streams. The time it may cover stays at FFmpeg's
-/// defaults, which differ by container (5 s; more where streams announce themselves late).
-const PROBE_BYTES: usize = 8 * 1024 * 1024;
+/// What FFmpeg may read to find out about the streams: its own default, said here because it
+/// bounds what hostile files cost. The time it may cover stays at FFmpeg's defaults too, which
+/// differ by container (5 s; more where streams announce themselves late).
+const PROBE_BYTES: usize = 5_000_000;
 
 /// Packets that may be broken one after the other before the file counts as ended.
 const BROKEN_IN_A_ROW: u32 = 10_000;
+
+/// Most bytes FFmpeg allocates in one piece. The largest honest one is an MP4's index: 24 bytes a
+/// packet, 200 MB for two days of AAC.
+const MAX_ALLOC: usize = 256 * 1024 * 1024;
 
 /// A container that was opened. Of its streams only the one given to [`select`](Self::select) is
 /// read.
@@ -63,7 +68,7 @@ impl<'m> Source<'m> {
     where
         R: Read + Seek + Send + 'static,
     {
-        silence_ffmpeg();
+        prepare_ffmpeg();
         let (reader, trace) = Watched::new(reader).map_err(Error::Input)?;
         let io = StreamIo::from_read_seek_with_capacity(reader, BUFFER)
             .map_err(|e| Error::ffmpeg("make an input", e.into()))?;
@@ -105,6 +110,11 @@ impl<'m> Source<'m> {
 
     pub(crate) fn context(&self) -> &Input {
         &self.context
+    }
+
+    /// The file's first bytes, at most [`HEAD`](crate::reader::HEAD) of them.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        self.trace.head()
     }
 
     /// FFmpeg's name of the container, e.g. `matroska,webm`.
@@ -278,9 +288,43 @@ fn is_known_media(head: &[u8]) -> bool {
     }
 }
 
-/// FFmpeg writes to stderr unless told not to; what matters comes back as an error.
-fn silence_ffmpeg() {
+/// FFmpeg writes to stderr unless told not to (what matters comes back as an error), and allocates
+/// up to 2 GiB in one piece if a file says so.
+fn prepare_ffmpeg() {
     static ONCE: Once = Once::new();
-    // SAFETY: sets one atomic of libavutil.
-    ONCE.call_once(|| unsafe { ffi::av_log_set_level(ffi::AV_LOG_QUIET) });
+    // SAFETY: each sets one atomic of libavutil.
+    ONCE.call_once(|| unsafe {
+        ffi::av_log_set_level(ffi::AV_LOG_QUIET);
+        ffi::av_max_alloc(MAX_ALLOC);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+    use std::ops::ControlFlow;
+
+    #[test]
+    fn what_a_container_refers_to_is_not_opened() {
+        let mut wav = b"RIFF\x24\x20\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
+        wav.extend(b"\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\0\x20\0\0");
+        wav.extend([0; 0x2000]);
+        let on_progress = &mut |_| ControlFlow::Continue(());
+        let monitor = Monitor::new(on_progress);
+        let mut source = Source::open(Cursor::new(wav), &monitor).expect("opens");
+        let exe = std::env::current_exe().expect("a file that is there");
+        let path = exe.to_str().expect("UTF-8");
+        for url in [path.to_owned(), format!("file:{path}"), format!("data:,{path}")] {
+            let url = std::ffi::CString::new(url).expect("no NUL");
+            let mut io = std::ptr::null_mut();
+            // SAFETY: an open context, called as its demuxers call it.
+            let code = unsafe {
+                let context = source.context.as_mut_ptr();
+                let open = (*context).io_open.expect("FFmpeg sets it");
+                open(context, &mut io, url.as_ptr(), ffi::AVIO_FLAG_READ, std::ptr::null_mut())
+            };
+            assert!(code < 0 && io.is_null(), "{url:?}: {code}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ffmpeg_next::{ffi, media};
 
+use crate::headers;
 use crate::input::{Source, rescale_to_micros};
 
 /// Sound streams, the one to take first; the others stand in if it cannot be decoded.
@@ -25,46 +26,39 @@ pub(crate) enum Claim {
     None,
     /// The sound track's own.
     Track(Duration),
+    /// Where in the file the sound track ends.
+    TrackEnd(Duration),
     /// The whole film's, of which the sound may be less.
     File(Duration),
 }
 
 impl Claim {
     pub(crate) fn of(source: &Source<'_>, stream: usize) -> Self {
-        use ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM;
-        // SAFETY: the context is open.
-        let method = unsafe { (*source.context().as_ptr()).duration_estimation_method };
-        if method != AVFMT_DURATION_FROM_STREAM {
-            return Self::None;
-        }
-        // ASF has one length for all its streams, which FFmpeg copies to each.
-        let of_track = match source.format_name().as_str() {
-            "matroska,webm" => matroska_duration(source, stream),
-            "asf" => None,
-            _ => stream_duration(source, stream),
+        let of_stream = stream_duration(source, stream).filter(|_| !is_guessed(source));
+        let of_file = file_duration(source).filter(|_| !is_guessed(source));
+        let head = source.head();
+        let claim = match source.format_name().as_str() {
+            "matroska,webm" => matroska_duration(source, stream).map(Self::TrackEnd),
+            "asf" => headers::asf_duration(&head).map(Self::File),
+            "avi" => headers::avi_duration(&head).filter(|whole| Some(*whole) > of_stream).map(Self::File),
+            "wav" => headers::wav_duration(&head).map(Self::Track),
+            _ => None,
         };
-        match (of_track, file_duration(source)) {
-            (Some(duration), _) => Self::Track(duration),
-            (None, Some(duration)) => Self::File(duration),
-            (None, None) => Self::None,
-        }
+        claim.or(of_stream.map(Self::Track)).or(of_file.map(Self::File)).unwrap_or(Self::None)
     }
+}
+
+/// Whether FFmpeg made the length up from the bit rate or the last timestamps it found.
+fn is_guessed(source: &Source<'_>) -> bool {
+    use ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM;
+    // SAFETY: the context is open.
+    let method = unsafe { (*source.context().as_ptr()).duration_estimation_method };
+    method != AVFMT_DURATION_FROM_STREAM
 }
 
 /// The best guess at the sound's length, to measure progress by.
 pub(crate) fn likely_duration(source: &Source<'_>, stream: usize) -> Option<Duration> {
     stream_duration(source, stream).or_else(|| file_duration(source))
-}
-
-/// Where the stream begins, from the file's beginning.
-pub(crate) fn start_offset(source: &Source<'_>, stream: usize) -> Duration {
-    source
-        .context()
-        .stream(stream)
-        .filter(|s| s.start_time() != ffi::AV_NOPTS_VALUE)
-        .map(|s| rescale_to_micros(s.start_time(), s.time_base()) - source.start_time())
-        .and_then(from_micros)
-        .unwrap_or_default()
 }
 
 fn stream_duration(source: &Source<'_>, stream: usize) -> Option<Duration> {
@@ -80,8 +74,10 @@ fn file_duration(source: &Source<'_>) -> Option<Duration> {
 /// counts from the file's beginning, mkvmerge's from the track's: taken as the former, a claim is
 /// at worst too small.
 fn matroska_duration(source: &Source<'_>, stream: usize) -> Option<Duration> {
-    let text = source.stream_tag(stream, c"DURATION").or_else(|| source.stream_tag(stream, c"DURATION-eng"))?;
-    Some(parse_clock(&text)?.saturating_sub(start_offset(source, stream)))
+    source
+        .stream_tag(stream, c"DURATION")
+        .or_else(|| source.stream_tag(stream, c"DURATION-eng"))
+        .and_then(|text| parse_clock(&text))
 }
 
 fn parse_clock(text: &str) -> Option<Duration> {

@@ -35,11 +35,7 @@ pub struct App {
 
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
-    let database = app.clone();
-    let readiness = Readiness::default().with("database", move || {
-        let app = database.clone();
-        async move { app.users.ping().await }
-    });
+    let readiness = Readiness::default().with("database", &app, |app| async move { app.users.ping().await });
     Router::new()
         .route("/login", post(login::login))
         .route("/validate", post(validate::validate))

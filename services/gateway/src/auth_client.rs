@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use common::{Error, Result};
+use common::{Error, Id, Result, messages::JOB_ID};
 use serde::Deserialize;
 
 /// Auth as a neighbour over HTTP. Cheap to clone.
@@ -59,8 +59,21 @@ impl AuthClient {
 
     /// The user whose token came with the request and who may use the converter.
     pub async fn user(&self, headers: &HeaderMap) -> Result<User> {
+        self.validate(headers, None).await
+    }
+
+    /// The same on behalf of a job, which auth's log then names too.
+    pub async fn user_of(&self, headers: &HeaderMap, job: &Id) -> Result<User> {
+        self.validate(headers, Some(job)).await
+    }
+
+    async fn validate(&self, headers: &HeaderMap, job: Option<&Id>) -> Result<User> {
         let authorization = headers.get(header::AUTHORIZATION).ok_or(Error::MissingCredentials)?;
-        let request = self.http.post(format!("{}/validate", self.base)).header(header::AUTHORIZATION, authorization);
+        let mut request =
+            self.http.post(format!("{}/validate", self.base)).header(header::AUTHORIZATION, authorization);
+        if let Some(job) = job {
+            request = request.header(JOB_ID, job.as_str());
+        }
         let response = request.send().await.map_err(Error::unavailable("auth"))?;
         match response.status().as_u16() {
             200 => {}

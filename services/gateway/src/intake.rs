@@ -26,12 +26,17 @@ impl Intake {
 
     /// Begins an upload. A store or a broker that is down is found out here, before the client
     /// has sent its film.
-    pub async fn begin(&self, owner: &str, filename: Option<String>, content_type: Option<String>) -> Result<Upload> {
+    pub async fn begin(
+        &self,
+        id: &Id,
+        owner: &str,
+        filename: Option<String>,
+        content_type: Option<String>,
+    ) -> Result<Upload> {
         self.queue.ping().await.map_err(Error::unavailable("the queue"))?;
         let new =
-            NewJob { id: Id::fresh(), owner: owner.to_owned(), filename: filename.clone(), video_fid: Id::fresh() };
+            NewJob { id: id.clone(), owner: owner.to_owned(), filename: filename.clone(), video_fid: Id::fresh() };
         let (id, video_fid) = (new.id.clone(), new.video_fid.clone());
-        tracing::Span::current().record("job.id", tracing::field::display(&id));
         self.jobs.create(new).await.map_err(Error::unavailable("the store"))?;
         let mut upload =
             Upload { intake: self.clone(), id, video_fid, writer: None, heard: Instant::now(), accepted: false };

@@ -17,6 +17,8 @@ use lapin::{
 };
 use url::{Host, Url};
 
+use super::link::plain;
+
 /// How often either side says that it is alive, in seconds; after two silent intervals the
 /// connection counts as lost. `?heartbeat=` in the URL has precedence.
 const HEARTBEAT: u16 = 20;
@@ -72,7 +74,7 @@ impl Dialer {
         );
         match tokio::time::timeout(limit, connecting).await {
             Ok(connection) => {
-                let connection = connection?;
+                let connection = connection.map_err(plain)?;
                 attempt.0 = None;
                 Ok((connection, socket))
             }
@@ -84,7 +86,8 @@ impl Dialer {
 impl fmt::Display for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
-        write!(f, "{scheme}://{}:{}/{vhost}", authority.host, authority.port)
+        write!(f, "{scheme}://{}:{}", authority.host, authority.port)?;
+        if vhost == "/" { Ok(()) } else { write!(f, "/{vhost}") }
     }
 }
 
@@ -180,5 +183,25 @@ mod tests {
         let (mut stream, _) = silent.accept().await.expect("it did connect");
         let read = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await;
         read.expect("the socket is closed, not left behind").expect("closed in order");
+    }
+
+    #[tokio::test]
+    async fn amqps_speaks_tls() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        common::start::install_crypto();
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let url = format!("amqps://localhost:{}", server.local_addr().expect("address").port());
+        let dialer = Dialer::new(&Secret::new(url), "test", Duration::from_secs(10)).expect("URL");
+        let answer = async {
+            let (mut stream, _) = server.accept().await.expect("it connects");
+            let mut hello = [0; 3];
+            stream.read_exact(&mut hello).await.expect("hello");
+            stream.write_all(b"AMQP\x00\x00\x09\x01").await.expect("written");
+            hello
+        };
+        let (dialled, hello) = tokio::join!(dialer.dial(), answer);
+        assert_eq!(hello[..2], [0x16, 0x03], "the hello of TLS");
+        let error = dialled.err().expect("no TLS from the server").to_string();
+        assert!(!error.contains("no answer"), "{error}");
     }
 }

@@ -128,7 +128,7 @@ impl Live {
     /// Waits for an answer of the broker, but not for ever: the driver may never come back from
     /// a connection that breaks, or is blocked, at this moment.
     pub(super) async fn limited<T>(&self, answer: impl Future<Output = T>) -> anyhow::Result<T> {
-        tokio::time::timeout(self.limit, answer).await.context("the broker did not answer in time")
+        tokio::time::timeout(self.limit, answer).await.map_err(|_| anyhow!("the broker did not answer in time"))
     }
 
     /// The server is short of memory or disk and reads nothing from this connection.
@@ -163,7 +163,7 @@ impl Live {
                 _ = look.tick() => {}
             }
             if !self.is_connected() {
-                return reason.map_or_else(|| anyhow!("the connection was closed"), Into::into);
+                return reason.map_or_else(|| anyhow!("the connection was closed"), plain);
             }
         }
     }
@@ -179,6 +179,11 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.socket.shut();
     }
+}
+
+/// The driver's errors say in their own words what their sources say again.
+pub(super) fn plain(error: lapin::Error) -> anyhow::Error {
+    anyhow!("{error}")
 }
 
 async fn keep_up(

@@ -172,7 +172,7 @@ async fn a_message_that_kills_its_workers_ends_among_the_dead() {
 }
 
 #[tokio::test]
-async fn its_connections_carry_its_name() {
+async fn an_operator_may_close_its_connections() {
     let home = home().await;
     let options = Options { name: "gateway".to_owned(), ..Options::default() };
     let queue = Queue::connect(&Secret::new(home.url()), options).await.expect("URL");

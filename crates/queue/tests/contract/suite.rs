@@ -1,18 +1,11 @@
 //! The promises of a queue, whatever keeps it. Each takes the URL of an empty server.
 
-use std::{
-    collections::BTreeMap,
-    future::ready,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::ready, sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
 use queue::{Envelope, Options, Verdict, dead_letters};
 use testkit::eventually;
+use tokio::sync::Semaphore;
 
 use crate::kit::{DELAYS, SOON, Worker, connect, connect_with, depth_becomes, envelope, options, text};
 
@@ -66,24 +59,28 @@ pub async fn a_slow_worker_hoards_nothing(url: &str) {
 
 pub async fn slots_bound_what_runs_at_once(url: &str) {
     let queue = connect(url).await;
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let high_water = most.clone();
+    let gate = Arc::new(Semaphore::new(0));
+    let handle = gate.clone();
     let worker = Worker::start(&queue, Q, 3, move |_| {
-        let (running, most) = (running.clone(), most.clone());
+        let gate = gate.clone();
         async move {
-            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            // Long enough for the other slots to fill.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            running.fetch_sub(1, Ordering::SeqCst);
+            gate.acquire().await.expect("gate").forget();
             Verdict::Done
         }
     });
     for n in 0..9 {
         queue.publish(Q, &envelope(n)).await.expect("published");
     }
+    for finished in 0..3 {
+        // Each slot holds one, the rest is left to whoever else may come.
+        worker.has_seen(3 + finished).await;
+        depth_becomes(&queue, Q, 6 - finished as u32).await;
+        assert_eq!(worker.seen().len(), 3 + finished);
+        handle.add_permits(1);
+    }
+    handle.add_permits(6);
     worker.has_seen(9).await;
     worker.stop().await;
-    assert_eq!(high_water.load(Ordering::SeqCst), 3);
 }
 
 pub async fn retries_come_back_later_and_end_among_the_dead(url: &str) {

@@ -17,9 +17,8 @@ use crate::{
 const LONGEST_EMAIL: usize = 255;
 
 /// What is left out is empty, and refused for that.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Account {
     email: String,
     password: String,

@@ -1,4 +1,4 @@
-//! The service over HTTP, on a real database: what docs call its contract, row by row.
+//! The service over HTTP, on a real database: each of its answers, and what it does when the database fails.
 
 mod app;
 mod login;

@@ -56,7 +56,7 @@ async fn forged_expired_and_foreign_tokens() {
     tampered.replace_range(60..61, if &PYTHON[60..61] == "A" { "B" } else { "A" });
     let (signed_part, signature) = PYTHON.rsplit_once('.').expect("three parts");
     let payload = signed_part.split_once('.').expect("three parts").1;
-    // {"alg":"none","typ":"JWT"} and {"alg":"HS256","typ":"JWT","crit":…} are what attackers try first.
+    // {"alg":"none","typ":"JWT"}, with and without the signature of the true header.
     let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.");
     let none_signed = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.{signature}");
     let mut no_expiry = claims();

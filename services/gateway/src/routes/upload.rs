@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use common::{Error, Result};
+use common::{Error, Id, Result};
 
 use crate::{App, auth_client::User, intake::Upload, routes::conversions};
 
@@ -21,14 +21,16 @@ const DRAIN: usize = 16 << 20;
 
 pub async fn upload(State(app): State<App>, request: Request) -> Result<Response> {
     let headers = request.headers().clone();
-    let user = app.auth.user(&headers).await?;
+    let id = Id::fresh();
+    tracing::Span::current().record("job.id", tracing::field::display(&id));
+    let user = app.auth.user_of(&headers, &id).await?;
     let limit = app.config.max_upload_bytes;
     if content_length(&headers).is_some_and(|length| length > limit.saturating_add(ENVELOPE)) {
         return Err(Error::TooLarge(limit));
     }
     // Whatever is not multipart holds no file.
     let mut parts = Multipart::from_request(request, &()).await.map_err(|_| exactly_one())?;
-    let received = receive(&app, &user, &mut parts).await;
+    let received = receive(&app, &user, id, &mut parts).await;
     if received.is_err() {
         drain(parts).await;
     }
@@ -46,7 +48,7 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Response
 }
 
 /// Reads the whole body. What is received is given up when anything is wrong with the rest of it.
-async fn receive(app: &App, user: &User, parts: &mut Multipart) -> Result<Upload> {
+async fn receive(app: &App, user: &User, id: Id, parts: &mut Multipart) -> Result<Upload> {
     let idle = app.config.upload_idle;
     let mut film = None;
     while let Some(mut part) = within(idle, parts.next_field()).await? {
@@ -62,15 +64,22 @@ async fn receive(app: &App, user: &User, parts: &mut Multipart) -> Result<Upload
         if film.is_some() {
             return Err(exactly_one());
         }
-        film = Some(store(app, user, part, name, first).await?);
+        film = Some(store(app, user, &id, part, name, first).await?);
     }
     film.ok_or_else(exactly_one)
 }
 
-async fn store(app: &App, user: &User, mut part: Field<'_>, name: String, first: Option<Bytes>) -> Result<Upload> {
+async fn store(
+    app: &App,
+    user: &User,
+    id: &Id,
+    mut part: Field<'_>,
+    name: String,
+    first: Option<Bytes>,
+) -> Result<Upload> {
     let name = Some(file_name(&name)).filter(|name| !name.is_empty());
     let content_type = part.content_type().map(|text| text.chars().take(255).collect());
-    let mut upload = app.intake.begin(&user.name, name, content_type).await?;
+    let mut upload = app.intake.begin(id, &user.name, name, content_type).await?;
     let limit = app.config.max_upload_bytes;
     let mut next = first;
     while let Some(bytes) = next {

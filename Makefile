@@ -1,0 +1,62 @@
+# What one does with this project, a word each. `make` alone lists them.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+# The order of a recipe matters, and so does every step's failure.
+.SHELLFLAGS := -euo pipefail -c
+
+# Where scripts/setup.sh puts what the system lacks.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+WITH_SERVERS := $(TARGET)/debug/with-servers
+
+.PHONY: help
+help: ## lists these
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|'
+
+.PHONY: run
+run: programs ## starts the four services on throw-away servers; mails are shown, Ctrl-C stops all
+	$(WITH_SERVERS) --services
+
+.PHONY: with-servers
+with-servers: programs ## opens a shell with throw-away MariaDB, mongod, RabbitMQ and SMTP
+	$(WITH_SERVERS)
+
+.PHONY: programs
+programs: setup ## builds every program, for development
+	cargo build --workspace --bins --locked
+
+.PHONY: release
+release: ## builds the services as they are shipped
+	scripts/setup.sh build
+	cargo build --workspace --bins --locked --release
+
+.PHONY: test
+test: setup lint programs ## checks and tests everything; installs what is missing first
+	cargo test --workspace --doc --locked --quiet
+	$(WITH_SERVERS) -- cargo nextest run --workspace --locked $(TESTS)
+
+.PHONY: bench
+bench: ## measures upload, download, conversion and memory, beside references
+	scripts/setup.sh bench
+	cargo run --release --locked -p e2e --bin bench
+
+.PHONY: lint
+lint: ## formatting, clippy, licences and sources of dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --locked check bans licenses sources
+
+.PHONY: fmt
+fmt: ## formats the code
+	cargo fmt --all
+
+.PHONY: setup
+setup: ## installs what building and testing need
+	scripts/setup.sh test
+
+.PHONY: clean
+clean: ## removes what was built; tools stay
+	cargo clean

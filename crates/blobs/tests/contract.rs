@@ -1,0 +1,277 @@
+//! What every store of files promises, held against each backend.
+
+use std::{
+    io::{Read, Seek, SeekFrom},
+    ops::Range,
+    time::Duration,
+};
+
+use blobs::{Blobs, Meta, ReadAhead, Writer};
+use common::{Id, Secret};
+use futures_util::TryStreamExt;
+use tokio::runtime::Handle;
+
+/// Bytes that tell their own place.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+async fn put(store: &Blobs, bytes: &[u8], piece: usize) -> Id {
+    let id = Id::fresh();
+    let mut writer = store.create(id.clone(), Meta::default()).await.expect("create");
+    for piece in bytes.chunks(piece) {
+        writer.write(piece).await.expect("write");
+    }
+    let stat = writer.finish().await.expect("finish");
+    assert_eq!((stat.length, &stat.id), (bytes.len() as u64, &id));
+    id
+}
+
+async fn get(store: &Blobs, id: &Id, range: Range<u64>) -> Vec<u8> {
+    let stat = store.stat(id).await.expect("stat").expect("the file is there");
+    store.stream(&stat, range).try_collect::<Vec<_>>().await.expect("read").concat()
+}
+
+async fn what_goes_in_comes_out(store: Blobs) {
+    // None, one byte, and either side of every boundary a backend is likely to have.
+    for length in [0, 1, 255 * 1024 - 1, 255 * 1024, 255 * 1024 + 1, 4 * 255 * 1024, 5_000_001] {
+        let bytes = pattern(length);
+        let id = put(&store, &bytes, 70_001).await;
+        assert!(get(&store, &id, 0..u64::MAX).await == bytes, "{length} bytes");
+    }
+}
+
+async fn any_range_can_be_read(store: Blobs) {
+    let bytes = pattern(3_000_000);
+    let id = put(&store, &bytes, 1 << 20).await;
+    for range in [0..1, 261_119..261_121, 261_120..522_240, 1_500_000..1_500_000, 2_999_999..3_000_000, 7..2_999_993] {
+        let read = get(&store, &id, range.clone()).await;
+        assert!(read == bytes[range.start as usize..range.end as usize], "{range:?}");
+    }
+    assert_eq!(get(&store, &id, 2_999_998..9_000_000).await, bytes[2_999_998..], "beyond the end");
+}
+
+async fn nobody_sees_a_file_before_it_is_complete(store: Blobs) {
+    let id = Id::fresh();
+    let mut writer = store.create(id.clone(), Meta::default()).await.expect("create");
+    writer.write(&pattern(2_000_000)).await.expect("write");
+    assert_eq!(store.stat(&id).await.expect("stat"), None);
+    writer.finish().await.expect("finish");
+    assert!(store.stat(&id).await.expect("stat").is_some());
+}
+
+async fn the_head_can_be_corrected_last(store: Blobs) {
+    for length in [1_000, 2_000_000] {
+        let mut bytes = pattern(length);
+        let id = Id::fresh();
+        let mut writer = store.create(id.clone(), Meta::default()).await.expect("create");
+        writer.write(&bytes).await.expect("write");
+        writer.rewrite_head(10, b"corrected");
+        writer.finish().await.expect("finish");
+        bytes[10..19].copy_from_slice(b"corrected");
+        assert!(get(&store, &id, 0..u64::MAX).await == bytes, "{length} bytes");
+    }
+}
+
+async fn what_is_known_of_a_file_is_kept(store: Blobs) {
+    let (id, job) = (Id::fresh(), Id::fresh());
+    let meta = Meta {
+        username: Some("a@example.com".to_owned()),
+        filename: Some("Füße $x 映画.mkv".to_owned()),
+        content_type: Some("video/x-matroska".to_owned()),
+        job_id: Some(job),
+    };
+    store.create(id.clone(), meta.clone()).await.expect("create").finish().await.expect("finish");
+    assert_eq!(store.stat(&id).await.expect("stat").expect("there").meta, meta);
+}
+
+async fn a_deleted_file_is_gone_and_deleting_again_is_fine(store: Blobs) {
+    let id = put(&store, &pattern(1_000_000), 1 << 20).await;
+    let stat = store.stat(&id).await.expect("stat").expect("there");
+    store.delete(&id).await.expect("delete");
+    store.delete(&id).await.expect("delete again");
+    assert_eq!(store.stat(&id).await.expect("stat"), None);
+    // A reader that was at it gets an error, not an early end.
+    assert!(store.stream(&stat, 0..u64::MAX).try_collect::<Vec<_>>().await.is_err());
+}
+
+async fn an_interrupted_write_leaves_nothing(store: Blobs, remains: impl AsyncFn(&Id) -> u64) {
+    for abort in [true, false] {
+        let id = Id::fresh();
+        let mut writer = store.create(id.clone(), Meta::default()).await.expect("create");
+        writer.write(&pattern(6_000_000)).await.expect("write");
+        if abort {
+            writer.abort().await;
+            assert_eq!(remains(&id).await, 0);
+        } else {
+            drop(writer);
+            testkit::eventually(Duration::from_secs(10), async || remains(&id).await == 0).await;
+        }
+        assert_eq!(store.stat(&id).await.expect("stat"), None);
+    }
+}
+
+async fn a_demuxer_can_read_and_seek(store: Blobs) {
+    let bytes = pattern(4_000_000);
+    let id = put(&store, &bytes, 1 << 20).await;
+    let stat = store.stat(&id).await.expect("stat").expect("there");
+    let runtime = Handle::current();
+    let read = move || {
+        let mut reader = ReadAhead::new(store, stat, runtime);
+        let mut piece = vec![0; 50_000];
+        for at in [0u64, 3_900_000, 10, 1_000_000, 1_050_000, 1_100_000, 2_500_000, 2_400_000] {
+            assert_eq!(reader.seek(SeekFrom::Start(at)).expect("seek"), at);
+            reader.read_exact(&mut piece).expect("read");
+            assert!(piece == bytes[at as usize..at as usize + piece.len()], "at {at}");
+        }
+        assert_eq!(reader.seek(SeekFrom::End(-3)).expect("seek"), 3_999_997);
+        let mut tail = Vec::new();
+        reader.read_to_end(&mut tail).expect("read");
+        assert_eq!(tail, bytes[3_999_997..]);
+        reader.rewind().expect("seek");
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).expect("read");
+        assert!(all == bytes);
+        assert!(reader.seek(SeekFrom::Current(-9_000_000)).is_err());
+        reader.seek(SeekFrom::Start(9_000_000)).expect("beyond the end is a place too");
+        assert_eq!(reader.read(&mut piece).expect("read"), 0);
+    };
+    tokio::task::spawn_blocking(read).await.expect("as promised");
+}
+
+#[test]
+fn the_head_is_the_head() {
+    const { assert!(Writer::HEAD >= 64 * 1024) };
+}
+
+mod gridfs {
+    use mongodb::{
+        Client, Database,
+        bson::{Binary, Bson, Document, doc, oid::ObjectId, spec::BinarySubtype},
+    };
+    use testkit::Servers;
+
+    use super::*;
+
+    async fn store() -> (Blobs, Database) {
+        let servers = Servers::shared();
+        let uri = servers.mongodb_uri();
+        let name = testkit::unique_name("videos");
+        let store = Blobs::connect(&Secret::new(uri), &name).await.expect("connect");
+        (store, Client::with_uri_str(uri).await.expect("connect").database(&name))
+    }
+
+    macro_rules! contract {
+        ($($promise:ident)*) => {$(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                super::$promise(store().await.0).await;
+            }
+        )*};
+    }
+
+    contract! {
+        what_goes_in_comes_out
+        any_range_can_be_read
+        nobody_sees_a_file_before_it_is_complete
+        the_head_can_be_corrected_last
+        what_is_known_of_a_file_is_kept
+        a_deleted_file_is_gone_and_deleting_again_is_fine
+        a_demuxer_can_read_and_seek
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_interrupted_write_leaves_nothing() {
+        let (store, database) = store().await;
+        let remains = async |id: &Id| {
+            let key = ObjectId::parse_str(id.as_str()).expect("id");
+            let chunks = database.collection::<Document>("fs.chunks");
+            chunks.count_documents(doc! {"files_id": key}).await.expect("count")
+        };
+        super::an_interrupted_write_leaves_nothing(store, remains).await;
+    }
+
+    /// The driver's own GridFS stands in for any other client.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn others_can_read_what_we_wrote() {
+        let (store, database) = store().await;
+        let bytes = pattern(1_234_567);
+        let id = put(&store, &bytes, 100_000).await;
+        let key = ObjectId::parse_str(id.as_str()).expect("id");
+        let mut stream = database.gridfs_bucket(None).open_download_stream(key.into()).await.expect("open");
+        let mut read = Vec::new();
+        futures_util::AsyncReadExt::read_to_end(&mut stream, &mut read).await.expect("read");
+        assert!(read == bytes);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn we_can_read_what_others_wrote() {
+        let (store, database) = store().await;
+        let bytes = pattern(777_777);
+        let options = mongodb::options::GridFsBucketOptions::builder().chunk_size_bytes(100_000).build();
+        let mut stream = database.gridfs_bucket(options).open_upload_stream("film.avi").await.expect("open");
+        futures_util::AsyncWriteExt::write_all(&mut stream, &bytes).await.expect("write");
+        futures_util::AsyncWriteExt::close(&mut stream).await.expect("close");
+        let id: Id = stream.id().as_object_id().expect("an ObjectId").to_hex().parse().expect("id");
+        assert!(get(&store, &id, 0..u64::MAX).await == bytes);
+        assert!(get(&store, &id, 99_999..300_001).await == bytes[99_999..300_001]);
+        let meta = store.stat(&id).await.expect("stat").expect("there").meta;
+        assert_eq!(meta, Meta { filename: Some("film.avi".to_owned()), ..Meta::default() });
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_missing_or_short_chunk_is_an_error() {
+        let (store, database) = store().await;
+        let chunks = database.collection::<Document>("fs.chunks");
+        for damage in [doc! {"$set": {"n": 99}}, doc! {"$set": {"data": short()}}] {
+            let id = put(&store, &pattern(1_000_000), 1 << 20).await;
+            let key = ObjectId::parse_str(id.as_str()).expect("id");
+            chunks.update_one(doc! {"files_id": key, "n": 2}, damage).await.expect("damage");
+            let stat = store.stat(&id).await.expect("stat").expect("there");
+            assert!(store.stream(&stat, 0..u64::MAX).try_collect::<Vec<_>>().await.is_err());
+        }
+    }
+
+    fn short() -> Bson {
+        Binary { subtype: BinarySubtype::Generic, bytes: vec![0; 10] }.into()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_chunk_cannot_be_there_twice() {
+        let (store, database) = store().await;
+        let id = put(&store, &pattern(10), 10).await;
+        let key = ObjectId::parse_str(id.as_str()).expect("id");
+        let twin = doc! {"files_id": key, "n": 0, "data": short()};
+        assert!(database.collection::<Document>("fs.chunks").insert_one(twin).await.is_err());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_sweep_removes_old_orphans_alone() {
+        let (store, database) = store().await;
+        let chunks = database.collection::<Document>("fs.chunks");
+        let kept = put(&store, &pattern(600_000), 1 << 20).await;
+        let old = ObjectId::parse_str("5f0000000000000000000001").expect("id");
+        for (files_id, n) in [(old, 1), (old, 2), (ObjectId::new(), 0)] {
+            chunks.insert_one(doc! {"files_id": files_id, "n": n, "data": short()}).await.expect("insert");
+        }
+        assert_eq!(store.sweep(Duration::from_secs(3_600)).await.expect("sweep"), 1);
+        assert_eq!(store.sweep(Duration::from_secs(3_600)).await.expect("sweep"), 0);
+        assert_eq!(chunks.count_documents(doc! {"files_id": old}).await.expect("count"), 0);
+        assert_eq!(chunks.count_documents(doc! {}).await.expect("count"), 3 + 1);
+        assert_eq!(get(&store, &kept, 0..u64::MAX).await.len(), 600_000);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_is_away_is_an_error_in_time_and_no_reason_to_restart() {
+        let mut server = testkit::Mongod::start().await.expect("mongod");
+        let store = Blobs::connect(&Secret::new(server.url()), "videos").await.expect("connect");
+        let id = put(&store, b"before", 10).await;
+        server.stop().await.expect("stop");
+        let asked = std::time::Instant::now();
+        assert!(store.stat(&id).await.is_err());
+        assert!(store.create(Id::fresh(), Meta::default()).await.is_ok(), "nothing was asked of it yet");
+        assert!(asked.elapsed() < Duration::from_secs(31), "{:?}", asked.elapsed());
+        server.restart().await.expect("restart");
+        testkit::eventually(Duration::from_secs(20), async || store.stat(&id).await.is_ok_and(|s| s.is_some())).await;
+    }
+}

@@ -1,0 +1,97 @@
+//! The four services on real servers, for one test.
+
+use std::path::{Path, PathBuf};
+
+use common::Id;
+use tempfile::TempDir;
+use testkit::{Mongod, Servers, SmtpServer};
+
+use crate::{Service, User};
+
+/// What a test wants otherwise than usual.
+#[derive(Default)]
+pub struct Setup {
+    /// Converter processes; 0 means none, `Default` means one.
+    pub converters: Option<usize>,
+    /// Another broker than the shared one.
+    pub broker: Option<String>,
+    /// More environment, for all services.
+    pub env: Vec<(&'static str, String)>,
+}
+
+/// The four services. Each app has its own MongoDB, MySQL database, virtual host and mail server.
+pub struct App {
+    pub auth: Service,
+    pub gateway: Service,
+    pub converters: Vec<Service>,
+    pub notification: Service,
+    pub mongod: Mongod,
+    pub smtp: SmtpServer,
+    pub amqp_url: String,
+    env: Vec<(&'static str, String)>,
+    folder: TempDir,
+}
+
+impl App {
+    pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    pub async fn start_with(setup: Setup) -> Self {
+        let servers = Servers::shared();
+        let mongod = Mongod::start().await.expect("mongod starts");
+        let smtp = SmtpServer::start().await.expect("the mail server starts");
+        let amqp_url = match setup.broker {
+            Some(url) => url,
+            None => servers.vhost().await.expect("the broker makes a virtual host").url(),
+        };
+        let mut env = vec![
+            ("DATABASE_URL", servers.auth_database().await.expect("MySQL makes a database")),
+            ("MONGODB_URI", mongod.url()),
+            ("AMQP_URL", amqp_url.clone()),
+            ("SMTP_URL", smtp.url()),
+            ("MAIL_FROM", "mp3converter@example.com".to_owned()),
+            ("JWT_SECRET", format!("{}{}", Id::fresh(), Id::fresh())),
+            // Impatient, so that a test sees within seconds what takes minutes in life.
+            ("RECONCILE_INTERVAL", "500ms".to_owned()),
+            ("LEASE", "5s".to_owned()),
+        ];
+        env.extend(setup.env);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path();
+        let auth = Service::start("auth", &env, dir).await;
+        env.push(("AUTH_SVC_ADDRESS", auth.url().trim_start_matches("http://").to_owned()));
+        let gateway = Service::start("gateway", &env, dir).await;
+        let mut converters = Vec::new();
+        for _ in 0..setup.converters.unwrap_or(1) {
+            converters.push(Service::start("converter", &env, dir).await);
+        }
+        let notification = Service::start("notification", &env, dir).await;
+        Self { auth, gateway, converters, notification, mongod, smtp, amqp_url, env, folder }
+    }
+
+    /// One more worker.
+    pub async fn add_converter(&mut self) {
+        let converter = Service::start("converter", &self.env, self.folder.path()).await;
+        self.converters.push(converter);
+    }
+
+    /// A folder for the test's own files, removed with the app.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new user, registered and logged in.
+    pub async fn user(&self, name: &str) -> User {
+        User::register(&self.gateway.url(), &format!("{name}@example.com"), "correct horse").await
+    }
+
+    /// All services, to look at their logs, say.
+    pub fn services(&self) -> Vec<&Service> {
+        [&self.auth, &self.gateway, &self.notification].into_iter().chain(&self.converters).collect()
+    }
+}

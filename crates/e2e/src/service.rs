@@ -1,0 +1,93 @@
+//! One of the product's programs, running.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use testkit::{Port, Process, binary, eventually};
+
+/// A service of our own, on a port of its own. Killed when dropped.
+pub struct Service {
+    name: &'static str,
+    env: Vec<(String, String)>,
+    port: Port,
+    log: PathBuf,
+    process: Process,
+}
+
+impl Service {
+    /// Starts the program `name`; returns when it is ready.
+    pub async fn start(name: &'static str, env: &[(&str, String)], folder: &Path) -> Self {
+        let service = Self::launch(name, env, folder);
+        service.ready().await;
+        service
+    }
+
+    /// Starts the program `name` and does not wait for anything.
+    pub fn launch(name: &'static str, env: &[(&str, String)], folder: &Path) -> Self {
+        let port = Port::free();
+        let log = folder.join(format!("{name}-{}.log", port.number()));
+        let env: Vec<_> = env.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let process = Self::run(name, &env, &port, &log);
+        Self { name, env, port, log, process }
+    }
+
+    fn run(name: &str, env: &[(String, String)], port: &Port, log: &Path) -> Process {
+        let mut command = Command::new(binary(name));
+        // Nothing of the developer's own environment reaches the program under test.
+        command.env_clear().envs(env.iter().map(|(key, value)| (key, value)));
+        command.env("HTTP_ADDR", format!("127.0.0.1:{}", port.number())).env("LOG_FORMAT", "json");
+        Process::spawn(name, command, log).expect("the program starts")
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.number())
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn ready(&self) {
+        let url = format!("{}/readyz", self.url());
+        let ask = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success());
+        eventually(Duration::from_secs(30), ask).await;
+    }
+
+    /// What it has logged so far: one JSON object a line.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn signal(&mut self, signal: i32) {
+        self.process.signal(signal);
+    }
+
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to stop; it must end in good order within `grace`.
+    pub async fn stop(&mut self, grace: Duration) {
+        let status = self.process.stop(grace).await.expect("stops in time");
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.log());
+    }
+
+    /// Runs the program again, on the same port.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = Self::run(self.name, &self.env, &self.port, &self.log);
+        self.ready().await;
+    }
+
+    /// The most memory that it ever had, in bytes (Linux).
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        kib.expect("the kernel tells a running program's peak memory") * 1024
+    }
+}

@@ -1,0 +1,119 @@
+//! Someone with an HTTP client in front of the gateway.
+
+use std::{path::Path, time::Duration};
+
+use reqwest::{
+    Body, Response,
+    multipart::{Form, Part},
+};
+use serde_json::Value;
+use testkit::eventually;
+use tokio_util::io::ReaderStream;
+
+/// No conversion of a test's film takes longer, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A user with a token.
+#[derive(Clone)]
+pub struct User {
+    pub email: String,
+    pub token: String,
+    gateway: String,
+    http: reqwest::Client,
+}
+
+/// Status, content type and text of an answer.
+pub async fn text(answer: Response) -> (u16, String, String) {
+    let content_type = answer.headers().get("content-type").map(|value| value.to_str().expect("text").to_owned());
+    (answer.status().as_u16(), content_type.unwrap_or_default(), answer.text().await.expect("a whole body"))
+}
+
+impl User {
+    pub async fn register(gateway: &str, email: &str, password: &str) -> Self {
+        let body = serde_json::json!({"email": email, "password": password});
+        let http = reqwest::Client::new();
+        let answer = http.post(format!("{gateway}/register")).json(&body).send().await.expect("an answer");
+        assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap_or_default());
+        Self::login(gateway, email, password).await
+    }
+
+    pub async fn login(gateway: &str, email: &str, password: &str) -> Self {
+        let http = reqwest::Client::new();
+        let login = http.post(format!("{gateway}/login")).basic_auth(email, Some(password));
+        let answer = login.send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        let token = answer.text().await.expect("a token");
+        Self { email: email.to_owned(), token, gateway: gateway.to_owned(), http }
+    }
+
+    /// Where the gateway is.
+    pub fn gateway(&self) -> &str {
+        &self.gateway
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        let request = self.http.get(format!("{}{path}", self.gateway)).bearer_auth(&self.token);
+        request.send().await.expect("an answer")
+    }
+
+    pub async fn delete(&self, path: &str) -> Response {
+        let request = self.http.delete(format!("{}{path}", self.gateway)).bearer_auth(&self.token);
+        request.send().await.expect("an answer")
+    }
+
+    /// Sends a file as `curl -F file=@…` does, and wants JSON back.
+    pub async fn upload(&self, file: &Path) -> Response {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let open = tokio::fs::File::open(file).await.expect("the file is there");
+        let length = open.metadata().await.expect("a length").len();
+        let body = Body::wrap_stream(ReaderStream::with_capacity(open, 1 << 18));
+        self.send(Form::new().part("file", Part::stream_with_length(body, length).file_name(name)), true).await
+    }
+
+    pub async fn send(&self, form: Form, json: bool) -> Response {
+        let mut request = self.http.post(format!("{}/upload", self.gateway)).bearer_auth(&self.token).multipart(form);
+        if json {
+            request = request.header("accept", "application/json");
+        }
+        request.send().await.expect("an answer")
+    }
+
+    /// Uploads a film that must be accepted; returns the conversion's id.
+    pub async fn submit(&self, file: &Path) -> String {
+        let answer = self.upload(file).await;
+        assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap_or_default());
+        let conversion: Value = answer.json().await.expect("JSON");
+        conversion["id"].as_str().expect("an id").to_owned()
+    }
+
+    pub async fn conversion(&self, id: &str) -> Value {
+        let answer = self.get(&format!("/v1/conversions/{id}")).await;
+        assert_eq!(answer.status(), 200);
+        answer.json().await.expect("JSON")
+    }
+
+    /// Waits until a conversion is over, one way or the other.
+    pub async fn outcome(&self, id: &str) -> Value {
+        let over = async || {
+            let conversion = self.conversion(id).await;
+            let state = conversion["state"].as_str().expect("a state");
+            matches!(state, "done" | "failed" | "cancelled").then_some(conversion)
+        };
+        eventually(PATIENCE, over).await
+    }
+
+    /// A film in, its conversion when it is over.
+    pub async fn convert(&self, file: &Path) -> Value {
+        self.outcome(&self.submit(file).await).await
+    }
+
+    /// The MP3 of a conversion that is done.
+    pub async fn mp3(&self, conversion: &Value) -> Vec<u8> {
+        assert_eq!(conversion["state"], "done", "{conversion}");
+        let fid = conversion["mp3_fid"].as_str().expect("an id");
+        let answer = self.get(&format!("/download?fid={fid}")).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "audio/mpeg");
+        answer.bytes().await.expect("a whole body").to_vec()
+    }
+}

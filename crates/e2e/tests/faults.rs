@@ -1,0 +1,227 @@
+//! Things that die in between.
+
+use std::{collections::HashSet, time::Duration};
+
+use e2e::{App, Setup, text};
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+};
+use testkit::{eventually, media};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn long_film(app: &App) -> std::path::PathBuf {
+    let film = app.path("long.mkv");
+    media::film(&film, 240.0, &media::Film::default()).expect("a film");
+    film
+}
+
+async fn converting(app: &App, id: &str) {
+    let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
+    let ledger = store.database("mp3converter").collection::<Document>("jobs");
+    let at_work = doc! {"_id": id, "state": "converting"};
+    eventually(SOON, async || ledger.count_documents(at_work.clone()).await.is_ok_and(|count| count == 1)).await;
+}
+
+async fn exactly_one_mp3(app: &App) {
+    let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
+    let mp3s = store.database("mp3s");
+    assert_eq!(mp3s.collection::<Document>("fs.files").count_documents(doc! {}).await.expect("count"), 1);
+    let owners = mp3s.collection::<Document>("fs.chunks").distinct("files_id", doc! {}).await.expect("distinct");
+    assert_eq!(owners.len(), 1, "chunks of a broken attempt were left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_costs_time_only() {
+    let mut app = App::start().await;
+    let ada = app.user("ada").await;
+    let id = ada.submit(&long_film(&app)).await;
+    converting(&app, &id).await;
+    app.converters[0].kill();
+    app.add_converter().await;
+    let conversion = ada.outcome(&id).await;
+    assert_eq!(conversion["state"], "done");
+    let mp3 = media::decode_mp3(&ada.mp3(&conversion).await).expect("an MP3");
+    assert!((mp3.seconds() - 240.0).abs() < 0.1, "{}", mp3.seconds());
+    exactly_one_mp3(&app).await;
+    app.smtp.wait_for_mail(|mail| mail.subject() == "MP3 Download", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_worker_gives_its_job_back() {
+    let env = vec![("SHUTDOWN_GRACE", "0s".to_owned())];
+    let mut app = App::start_with(Setup { env, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let id = ada.submit(&long_film(&app)).await;
+    converting(&app, &id).await;
+    let mut first = app.converters.remove(0);
+    first.stop(SOON).await;
+    assert!(first.log().contains("given back"), "{}", first.log());
+    assert_eq!(ada.conversion(&id).await["state"], "queued");
+    app.add_converter().await;
+    assert_eq!(ada.outcome(&id).await["state"], "done");
+    exactly_one_mp3(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_worker_finishes_a_job_that_is_nearly_done() {
+    let env = vec![("SHUTDOWN_GRACE", "60s".to_owned())];
+    let mut app = App::start_with(Setup { env, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let id = ada.submit(&long_film(&app)).await;
+    converting(&app, &id).await;
+    app.converters[0].stop(Duration::from_secs(60)).await;
+    assert_eq!(ada.conversion(&id).await["state"], "done");
+}
+
+/// Longer stopped than its lease: another has done its work, and its own result must lose.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_comes_back_from_the_dead_loses() {
+    let mut app = App::start().await;
+    let ada = app.user("ada").await;
+    let id = ada.submit(&long_film(&app)).await;
+    converting(&app, &id).await;
+    app.converters[0].signal(libc::SIGSTOP);
+    app.add_converter().await;
+    let conversion = ada.outcome(&id).await;
+    assert_eq!(conversion["state"], "done");
+    app.converters[0].signal(libc::SIGCONT);
+    eventually(SOON, async || app.converters[0].log().contains("no longer ours")).await;
+    assert_eq!(ada.conversion(&id).await["mp3_fid"], conversion["mp3_fid"]);
+    media::decode_mp3(&ada.mp3(&conversion).await).expect("the winner's MP3");
+    eventually(SOON, async || {
+        let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
+        let chunks = store.database("mp3s").collection::<Document>("fs.chunks");
+        chunks.distinct("files_id", doc! {}).await.is_ok_and(|owners| owners.len() == 1)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_is_told_at_once_and_found_again() {
+    let mut app = App::start().await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mp4");
+    media::film(&film, 2.0, &media::Film::default()).expect("a film");
+    app.mongod.stop().await.expect("stops");
+    let answer = ada.upload(&film).await;
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(answer.status(), 503);
+    assert_eq!(text(ada.get("/v1/conversions").await).await.0, 503);
+    app.mongod.restart().await.expect("starts again");
+    for service in app.services() {
+        service.ready().await;
+    }
+    assert_eq!(ada.convert(&film).await["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_is_away_delays_the_mail() {
+    let app = App::start().await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mp4");
+    media::film(&film, 2.0, &media::Film::default()).expect("a film");
+    app.smtp.set_fault(testkit::smtp::Phase::Greeting, testkit::smtp::Fault::Answer(421));
+    assert_eq!(ada.convert(&film).await["state"], "done");
+    eventually(SOON, async || app.notification.log().contains("mail")).await;
+    assert!(app.smtp.mails().is_empty());
+    app.smtp.clear_faults();
+    app.smtp.wait_for_mail(|mail| mail.to == ["ada@example.com"], SOON).await;
+    let ids: HashSet<_> = app.smtp.mails().iter().filter_map(|mail| mail.message_id()).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+/// Accepted and then nobody told the broker, because the gateway died in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_and_not_queued_is_queued_later() {
+    let env = vec![("REPUBLISH_STORED_AFTER", "1s".to_owned())];
+    let app = App::start_with(Setup { env, converters: Some(0), ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mp4");
+    media::film(&film, 2.0, &media::Film::default()).expect("a film");
+    let id = ada.submit(&film).await;
+    // As if the publish had never happened.
+    let connection =
+        lapin::Connection::connect(&app.amqp_url, lapin::ConnectionProperties::default()).await.expect("connect");
+    let channel = connection.create_channel().await.expect("a channel");
+    assert_eq!(channel.queue_purge("video".into(), Default::default()).await.expect("purge"), 1);
+    let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
+    let ledger = store.database("mp3converter").collection::<Document>("jobs");
+    ledger.update_one(doc! {"_id": &id}, doc! {"$set": {"state": "stored"}}).await.expect("update");
+
+    let mut app = app;
+    app.add_converter().await;
+    assert_eq!(ada.outcome(&id).await["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_gateway_died_is_cleaned_up() {
+    let env = vec![("UPLOAD_DEADLINE", "2s".to_owned())];
+    let mut app = App::start_with(Setup { env, converters: Some(0), ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mov");
+    media::big_film(&film, 64 << 20).expect("a film");
+    let upload = {
+        let (ada, film) = (ada.clone(), film.clone());
+        tokio::spawn(async move {
+            // The answer is a broken connection.
+            let bytes = std::fs::read(&film).expect("a film");
+            let pieces = bytes.chunks(1 << 20).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let slow = futures_util::stream::unfold(pieces.into_iter(), async |mut pieces| {
+                let piece = pieces.next()?;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Some((Ok::<_, std::io::Error>(piece), pieces))
+            });
+            let body = reqwest::multipart::Part::stream(reqwest::Body::wrap_stream(Box::pin(slow))).file_name("f.mov");
+            let form = reqwest::multipart::Form::new().part("file", body);
+            let request = reqwest::Client::new().post(format!("{}/upload", ada.gateway())).bearer_auth(&ada.token);
+            assert!(request.multipart(form).send().await.is_err());
+        })
+    };
+    let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
+    let chunks = store.database("videos").collection::<Document>("fs.chunks");
+    eventually(SOON, async || chunks.count_documents(doc! {}).await.is_ok_and(|count| count > 10)).await;
+    app.gateway.kill();
+    upload.await.expect("cut off");
+    app.gateway.restart().await;
+    eventually(SOON, async || chunks.count_documents(doc! {}).await.is_ok_and(|count| count == 0)).await;
+    let ledger = store.database("mp3converter").collection::<Document>("jobs");
+    eventually(SOON, async || ledger.count_documents(doc! {}).await.is_ok_and(|count| count == 0)).await;
+}
+
+/// SIGTERM in mid-upload: the upload is finished, then the gateway ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_gateway_finishes_its_uploads() {
+    let mut app = App::start().await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mov");
+    media::big_film(&film, 32 << 20).expect("a film");
+    let bytes = std::fs::read(&film).expect("a film");
+    let (send, receive) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
+    let pieces = futures_util::stream::unfold(receive, async |mut receive| {
+        Some((Ok::<_, std::io::Error>(receive.recv().await?), receive))
+    });
+    let upload = {
+        let ada = ada.clone();
+        let body = reqwest::Body::wrap_stream(Box::pin(pieces));
+        let part = reqwest::multipart::Part::stream(body).file_name("film.mov");
+        tokio::spawn(async move { ada.send(reqwest::multipart::Form::new().part("file", part), true).await })
+    };
+    let (before, after) = bytes.split_at(16 << 20);
+    for piece in before.chunks(1 << 20) {
+        send.send(piece.to_vec()).await.expect("send");
+    }
+    app.gateway.signal(libc::SIGTERM);
+    eventually(SOON, async || app.gateway.log().contains("\"stopping\"")).await;
+    for piece in after.chunks(1 << 20) {
+        send.send(piece.to_vec()).await.expect("send");
+    }
+    drop(send);
+    let answer = upload.await.expect("sent");
+    assert_eq!(answer.status(), 202);
+    let conversion: serde_json::Value = answer.json().await.expect("JSON");
+    app.gateway.stop(SOON).await;
+    app.gateway.restart().await;
+    assert_eq!(ada.outcome(conversion["id"].as_str().expect("an id")).await["state"], "done");
+}

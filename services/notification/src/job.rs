@@ -1,0 +1,109 @@
+//! One piece of news: who is told, and whether it was.
+
+use std::time::Instant;
+
+use common::{Id, Message, messages::JOB_ID};
+use jobs::{Job, Jobs, State};
+use queue::{Delivery, Verdict};
+use tracing::Instrument;
+
+use crate::{
+    mail::{Error, Mail, Mailer},
+    text::Letters,
+};
+
+/// What the owner reads when nobody left a reason.
+const NO_REASON: &str = "this video could not be converted";
+
+pub struct Worker {
+    pub mailer: Mailer,
+    pub letters: Letters,
+    /// Where there is a ledger; the classic notification has none.
+    pub jobs: Option<Jobs>,
+}
+
+impl Worker {
+    pub async fn handle(&self, delivery: Delivery) -> Verdict {
+        let message = match Message::from_json(&delivery.envelope.body) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(%error, "a message that is none of ours was laid aside");
+                return Verdict::Dead { reason: format!("not a conversion message: {error}") };
+            }
+        };
+        let told_id = delivery.envelope.headers.get(JOB_ID).and_then(|id| id.parse::<Id>().ok());
+        let job = self.record(told_id.as_ref(), &message).await;
+        let id = told_id.or_else(|| job.as_ref().map(|job| job.id.clone())).unwrap_or(message.video_fid.clone());
+        let span = tracing::info_span!("mail", job.id = %id, attempt = delivery.attempt);
+        self.deliver(&id, job, &message).instrument(span).await
+    }
+
+    /// The ledger's record, if there is one. A ledger that is away does not hold the mail up:
+    /// rather twice than late.
+    async fn record(&self, id: Option<&Id>, message: &Message) -> Option<Job> {
+        let jobs = self.jobs.as_ref()?;
+        let found = match id {
+            Some(id) => jobs.get(id).await,
+            None => jobs.by_video(&message.video_fid).await,
+        };
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "writing without the ledger");
+            None
+        })
+    }
+
+    async fn deliver(&self, id: &Id, job: Option<Job>, message: &Message) -> Verdict {
+        if let (Some(jobs), Some(job), Some(mp3_fid)) = (&self.jobs, &job, &message.mp3_fid)
+            && !job.state.is_over()
+            && let Err(error) = jobs.done_elsewhere(id, mp3_fid).await
+        {
+            // A worker without a ledger made it; who asks the ledger should learn of it.
+            tracing::warn!(%error, "the ledger could not be told of a result made elsewhere");
+            return Verdict::Retry { reason: format!("{error:#}") };
+        }
+        if job.as_ref().is_some_and(|job| job.mailed || job.state == State::Deleting) {
+            tracing::info!("nothing to tell any more");
+            return Verdict::Done;
+        }
+        let (kind, mail) = self.compose(id, job.as_ref(), message);
+        let started = Instant::now();
+        let sent = self.mailer.send(&mail).await;
+        metrics::histogram!("mail_duration_seconds").record(started.elapsed());
+        let (outcome, verdict) = match sent {
+            Ok(()) => {
+                tracing::info!(kind, duration_ms = started.elapsed().as_millis() as u64, "mail sent");
+                self.note(id).await;
+                ("sent", Verdict::Done)
+            }
+            Err(error @ Error::Transient(_)) => {
+                tracing::warn!(kind, %error, "mail not sent yet");
+                ("delayed", Verdict::Retry { reason: error.to_string() })
+            }
+            Err(error @ Error::Permanent(_)) => {
+                tracing::warn!(kind, %error, "mail refused");
+                ("refused", Verdict::Dead { reason: error.to_string() })
+            }
+        };
+        metrics::counter!("mails_total", "kind" => kind, "outcome" => outcome).increment(1);
+        verdict
+    }
+
+    fn compose(&self, id: &Id, job: Option<&Job>, message: &Message) -> (&'static str, Mail) {
+        let filename = job.and_then(|job| job.filename.as_deref());
+        match &message.mp3_fid {
+            Some(mp3_fid) => ("done", self.letters.done(id, &message.username, mp3_fid, filename)),
+            None => {
+                let reason = message.reason.as_deref().or(job.and_then(|job| job.reason.as_deref()));
+                ("failed", self.letters.failed(id, &message.username, reason.unwrap_or(NO_REASON), filename))
+            }
+        }
+    }
+
+    async fn note(&self, id: &Id) {
+        if let Some(jobs) = &self.jobs
+            && let Err(error) = jobs.mailed(id).await
+        {
+            tracing::warn!(%error, "sent, but the ledger does not know; its owner may get the mail twice");
+        }
+    }
+}
