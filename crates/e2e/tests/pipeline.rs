@@ -105,7 +105,7 @@ async fn two_users_cannot_see_each_other() {
     let app = App::start().await;
     let (ada, ben) = (app.user("ada").await, app.user("ben").await);
     let film = app.path("film.webm");
-    media::film(&film, 2.0, &media::Film::default()).expect("a film");
+    media::film(&film, 2.0, &media::Film { rate: 48_000, ..media::Film::default() }).expect("a film");
     let conversion = ada.convert(&film).await;
     let (id, fid) = (conversion["id"].as_str().expect("id"), conversion["mp3_fid"].as_str().expect("done"));
 

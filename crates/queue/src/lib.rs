@@ -69,9 +69,9 @@ pub enum PublishError {
     /// The server is short of memory or disk and takes no messages for now.
     #[error("the queue server takes no messages for now")]
     Blocked,
-    /// The server said no: the queue is full, or gone and could not be made again.
+    /// The server said no, and again: the queue is full, out of order, or cannot be made.
     #[error("the queue server refused the message: {0}")]
-    Refused(String),
+    Refused(&'static str),
 }
 
 /// How a [`Queue`] behaves.

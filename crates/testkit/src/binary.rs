@@ -15,7 +15,5 @@ pub fn binary(name: &str) -> PathBuf {
         .take(2)
         .map(|dir| dir.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
         .find(|path| path.is_file());
-    found.unwrap_or_else(|| {
-        panic!("no program {name} beside {}: run `cargo build --workspace --bins`", me.display())
-    })
+    found.unwrap_or_else(|| panic!("no program {name} beside {}: run `cargo build --workspace --bins`", me.display()))
 }

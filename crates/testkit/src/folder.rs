@@ -55,6 +55,5 @@ fn is_abandoned(dir: &Path) -> bool {
     let lock = dir.join(LOCK);
     let age = lock.metadata().and_then(|m| m.modified()).map(|t| t.elapsed().unwrap_or_default());
     // A folder just made may not be locked yet.
-    age.is_ok_and(|age| age > Duration::from_secs(60))
-        && File::open(&lock).is_ok_and(|file| file.try_lock().is_ok())
+    age.is_ok_and(|age| age > Duration::from_secs(60)) && File::open(&lock).is_ok_and(|file| file.try_lock().is_ok())
 }

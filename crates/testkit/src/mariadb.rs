@@ -12,7 +12,7 @@ use crate::eventually::poll;
 use crate::folder::Folder;
 use crate::name::unique_name;
 use crate::port::Port;
-use crate::process::Process;
+use crate::process::{Process, effective_user};
 
 pub(crate) const USER: &str = "root";
 pub(crate) const PASSWORD: &str = "testkit";
@@ -37,7 +37,9 @@ impl Mariadb {
         std::fs::write(
             folder.join("init.sql"),
             // One statement a line: that is all an init file may hold.
-            format!("CREATE OR REPLACE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL PRIVILEGES ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"),
+            format!(
+                "CREATE OR REPLACE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL PRIVILEGES ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
+            ),
         )?;
         let mut server = Self { process: None, port: Port::free(), folder };
         server.restart().await?;
@@ -79,8 +81,7 @@ impl Mariadb {
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
             .args(["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"])
             .args(["--performance-schema=OFF", "--max-connections=500"])
-            // Refused for root unless said; for anybody else it changes nothing.
-            .arg(format!("--user={}", system_user()));
+            .args(as_root());
         let mut process = Process::spawn("MariaDB", command, &self.folder.join("log"))?;
 
         let url = self.url();
@@ -123,17 +124,16 @@ async fn install(folder: &Folder) -> anyhow::Result<()> {
         .arg("--no-defaults")
         .arg(format!("--datadir={}", folder.join("data").display()))
         .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
-        .arg(format!("--user={}", system_user()));
+        .args(as_root());
     let mut process = Process::spawn("mariadb-install-db", command, &folder.join("install-log"))?;
     let ended = poll(Duration::from_secs(60), || std::future::ready(process.exited().ok().flatten())).await;
     ensure!(ended.is_ok_and(|status| status.success()), "mariadb-install-db failed:\n{}", process.log_tail());
     Ok(())
 }
 
-/// The account to run as: root stays root, which MariaDB wants to be told.
-fn system_user() -> String {
-    // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
-    if unsafe { libc::geteuid() } == 0 { "root".into() } else { std::env::var("USER").unwrap_or_default() }
+/// MariaDB runs as root only when told to; for anybody else there is nothing to say.
+fn as_root() -> Option<&'static str> {
+    (effective_user() == 0).then_some("--user=root")
 }
 
 /// Server programs are often outside an ordinary user's PATH.
@@ -190,16 +190,8 @@ pub async fn load_schema(url: &str) -> anyhow::Result<()> {
 /// Drops server-wide statements. Splits at a `;` that ends a line, which is how a
 /// schema is written.
 fn within_one_database(sql: &str) -> String {
-    const SERVER_WIDE: [&str; 8] = [
-        "CREATE DATABASE",
-        "CREATE USER",
-        "ALTER USER",
-        "GRANT ",
-        "USE ",
-        "DROP DATABASE",
-        "DROP USER",
-        "FLUSH ",
-    ];
+    const SERVER_WIDE: [&str; 8] =
+        ["CREATE DATABASE", "CREATE USER", "ALTER USER", "GRANT ", "USE ", "DROP DATABASE", "DROP USER", "FLUSH "];
     let bare: String =
         sql.lines().filter(|line| !line.trim_start().starts_with("--")).map(|line| line.to_owned() + "\n").collect();
     bare.split(";\n")

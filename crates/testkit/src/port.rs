@@ -4,6 +4,8 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::process::effective_user;
+
 /// Below the range that Linux and macOS give to outgoing connections: such a port
 /// cannot be taken by a passing connection while its server is being restarted.
 const RANGE: std::ops::Range<u16> = 18_000..32_000;
@@ -23,7 +25,8 @@ impl Port {
     /// When there is none, or the temporary folder cannot be written.
     pub fn free() -> Self {
         static TAKEN: AtomicU32 = AtomicU32::new(0);
-        let locks = std::env::temp_dir().join("testkit-ports");
+        // One folder for each account: another's files cannot be opened.
+        let locks = std::env::temp_dir().join(format!("testkit-ports-{}", effective_user()));
         std::fs::create_dir_all(&locks).expect("the temporary folder can be written");
 
         // Processes begin at different places, so that they seldom meet.

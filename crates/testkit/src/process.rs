@@ -44,8 +44,8 @@ impl Process {
         // Ctrl-C in a terminal goes to a whole group: servers end last, not first.
         command.stdin(Stdio::null()).process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = fork(command)
-            .with_context(|| format!("cannot start {name} ({program}); run `scripts/setup.sh test`"))?;
+        let child =
+            fork(command).with_context(|| format!("cannot start {name} ({program}); run `scripts/setup.sh test`"))?;
         Ok(Self { name: name.to_owned(), child, log: None })
     }
 
@@ -121,6 +121,12 @@ fn send_signal(child: &Child, signal: i32) {
     // SAFETY: kill takes no pointers. The child is not reaped before `wait`, which needs
     // the `Child` that we borrow, so the id cannot have passed to another process.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// The number of the account that this process acts as; 0 is root.
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 type Request = (Command, mpsc::Sender<io::Result<Child>>);

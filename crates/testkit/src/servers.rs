@@ -40,11 +40,7 @@ impl Servers {
             let url = Url::parse(&read(name)).unwrap_or_else(|e| panic!("{name} is not a URL: {e}"));
             url.port().unwrap_or_else(|| panic!("{name} has no port"))
         };
-        Self {
-            mysql_url: read(MYSQL),
-            mongodb_uri: read(MONGODB),
-            broker: Broker::new(port(AMQP), port(RABBITMQ_API)),
-        }
+        Self { mysql_url: read(MYSQL), mongodb_uri: read(MONGODB), broker: Broker::new(port(AMQP), port(RABBITMQ_API)) }
     }
 
     /// Private servers seen as shared ones, for who starts them; a test wants

@@ -68,8 +68,13 @@ async fn tls_and_logins_are_recorded() -> anyhow::Result<()> {
 #[tokio::test]
 async fn refusals_are_answered_and_nothing_is_kept() -> anyhow::Result<()> {
     let server = SmtpServer::start().await?;
-    let cases =
-        [(Phase::Greeting, 421), (Phase::Sender, 450), (Phase::Recipient, 550), (Phase::Data, 451), (Phase::Message, 552)];
+    let cases = [
+        (Phase::Greeting, 421),
+        (Phase::Sender, 450),
+        (Phase::Recipient, 550),
+        (Phase::Data, 451),
+        (Phase::Message, 552),
+    ];
     for (phase, code) in cases {
         server.set_fault_times(phase, Fault::Answer(code), 1);
         let error = plain(&server).send(mail()?).await.expect_err("a refusal");

@@ -8,7 +8,8 @@ use ffmpeg_next::frame::Audio;
 
 use crate::decode::{Decoder, codec_name};
 use crate::encode::Encoder;
-use crate::input::{Source, rescale_to_micros};
+use crate::ffmpeg::rescale_to_micros;
+use crate::input::Source;
 use crate::monitor::{Monitor, Progress};
 use crate::resample::{Resampler, Target};
 use crate::sink::{Output, Sink};

@@ -1,14 +1,14 @@
 //! Opens what somebody sent as media, or says that it is none, and reads packets from it.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::CStr;
 use std::io::{Read, Seek};
-use std::sync::Once;
 use std::time::Duration;
 
 use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::{Dictionary, Packet, ffi, format};
 
 use crate::Error;
+use crate::ffmpeg;
 use crate::monitor::Monitor;
 use crate::reader::{TraceHandle, Watched};
 use crate::whitelist;
@@ -24,10 +24,6 @@ const PROBE_BYTES: usize = 5_000_000;
 
 /// Packets that may be broken one after the other before the file counts as ended.
 const BROKEN_IN_A_ROW: u32 = 10_000;
-
-/// Most bytes FFmpeg allocates in one piece. The largest honest one is an MP4's index: 24 bytes a
-/// packet, 200 MB for two days of AAC.
-const MAX_ALLOC: usize = 256 * 1024 * 1024;
 
 /// A container that was opened. Of its streams only the one given to [`select`](Self::select) is
 /// read.
@@ -68,7 +64,7 @@ impl<'m> Source<'m> {
     where
         R: Read + Seek + Send + 'static,
     {
-        prepare_ffmpeg();
+        ffmpeg::prepare();
         let (reader, trace) = Watched::new(reader).map_err(Error::Input)?;
         let io = StreamIo::from_read_seek_with_capacity(reader, BUFFER)
             .map_err(|e| Error::ffmpeg("make an input", e.into()))?;
@@ -92,10 +88,7 @@ impl<'m> Source<'m> {
         }
         let context = match opened {
             Ok(context) => context,
-            Err(e) if c_int::from(e) == ffi::AVERROR(ffi::ENOMEM) => {
-                return Err(Error::ffmpeg("open the input", e.into()));
-            }
-            Err(_) if is_known_media(&trace.head()) => {
+            Err(_) if ffmpeg::is_known_media(&trace.head()) => {
                 return Err(Error::Damaged { read: Duration::ZERO, of: None });
             }
             Err(_) => return Err(Error::NotMedia),
@@ -186,7 +179,7 @@ impl<'m> Source<'m> {
             let Some(stream) = self.context.stream(packet.stream()) else {
                 continue;
             };
-            let micros = |ts| rescale_to_micros(ts, stream.time_base());
+            let micros = |ts| ffmpeg::rescale_to_micros(ts, stream.time_base());
             if packet.pts().or(packet.dts()).map(micros) >= Some(target) {
                 return Ok(true);
             }
@@ -206,14 +199,14 @@ impl<'m> Source<'m> {
     /// A tag of the container.
     pub(crate) fn file_tag(&self, key: &CStr) -> Option<String> {
         // SAFETY: the context is open and owns its dictionary.
-        unsafe { tag((*self.context.as_ptr()).metadata, key) }
+        unsafe { ffmpeg::tag((*self.context.as_ptr()).metadata, key) }
     }
 
     /// A tag of one stream.
     pub(crate) fn stream_tag(&self, stream: usize, key: &CStr) -> Option<String> {
         let stream = self.context.stream(stream)?;
         // SAFETY: the stream belongs to the open context and owns its dictionary.
-        unsafe { tag((*stream.as_ptr()).metadata, key) }
+        unsafe { ffmpeg::tag((*stream.as_ptr()).metadata, key) }
     }
 
     /// Why FFmpeg stopped, if that was not FFmpeg's doing.
@@ -244,59 +237,6 @@ impl<'m> Source<'m> {
             unsafe { (*stream.as_mut_ptr()).discard = discard };
         }
     }
-}
-
-/// `ts` in microseconds.
-pub(crate) fn rescale_to_micros(ts: i64, time_base: ffmpeg_next::Rational) -> i64 {
-    // SAFETY: plain arithmetic; FFmpeg's stream time bases are positive.
-    unsafe { ffi::av_rescale_q(ts, time_base.into(), ffi::AVRational { num: 1, den: 1_000_000 }) }
-}
-
-/// The value under `key`, upper or lower case, whatever bytes it is made of.
-///
-/// # Safety
-/// `dictionary` is null or a live dictionary.
-unsafe fn tag(dictionary: *const ffi::AVDictionary, key: &CStr) -> Option<String> {
-    // SAFETY: by this function's contract; the entry lives as long as the dictionary is unchanged.
-    unsafe {
-        let entry = ffi::av_dict_get(dictionary, key.as_ptr(), std::ptr::null(), 0);
-        if entry.is_null() {
-            return None;
-        }
-        Some(CStr::from_ptr((*entry).value).to_string_lossy().into_owned())
-    }
-}
-
-/// Whether a file that could not be opened at least begins like one we would open.
-fn is_known_media(head: &[u8]) -> bool {
-    let mut bytes = head.to_vec();
-    bytes.resize(head.len() + ffi::AVPROBE_PADDING_SIZE as usize, 0);
-    let probe = ffi::AVProbeData {
-        filename: c"".as_ptr(),
-        buf: bytes.as_mut_ptr(),
-        buf_size: head.len() as c_int,
-        mime_type: std::ptr::null(),
-    };
-    let mut score = 0;
-    // SAFETY: `probe` describes `bytes`, padded as its documentation asks; a format description
-    // is static data of libavformat, its name a C string.
-    unsafe {
-        let format = ffi::av_probe_input_format3(&probe, 1, &mut score);
-        !format.is_null()
-            && score > ffi::AVPROBE_SCORE_MAX / 2
-            && whitelist::allows_demuxer(&CStr::from_ptr((*format).name).to_string_lossy())
-    }
-}
-
-/// FFmpeg writes to stderr unless told not to (what matters comes back as an error), and allocates
-/// up to 2 GiB in one piece if a file says so.
-fn prepare_ffmpeg() {
-    static ONCE: Once = Once::new();
-    // SAFETY: each sets one atomic of libavutil.
-    ONCE.call_once(|| unsafe {
-        ffi::av_log_set_level(ffi::AV_LOG_QUIET);
-        ffi::av_max_alloc(MAX_ALLOC);
-    });
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod convert;
 mod decode;
 mod encode;
 mod error;
+mod ffmpeg;
 mod headers;
 mod input;
 mod monitor;

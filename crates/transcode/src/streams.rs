@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ffmpeg_next::{ffi, media};
 
+use crate::ffmpeg::rescale_to_micros;
 use crate::headers;
-use crate::input::{Source, rescale_to_micros};
+use crate::input::Source;
 
 /// Sound streams, the one to take first; the others stand in if it cannot be decoded.
 pub(crate) fn sound_streams(source: &Source<'_>) -> Vec<usize> {

@@ -17,9 +17,8 @@ const DEMUXERS: &[&str] = &[
 /// was never sound.
 const SYNC_WORD_ONLY: &[&str] = &["mp3", "aac", "loas", "ac3", "eac3", "dts", "truehd", "mlp", "mpeg", "mpegts"];
 
-/// Sound decoders, by name.
-const DECODERS: &[&str] = &[
-    // What films and recordings are made of.
+/// Decoders of what films and recordings are made of.
+const COMMON: &[&str] = &[
     "aac",
     "aac_latm",
     "mp1",
@@ -53,7 +52,10 @@ const DECODERS: &[&str] = &[
     "libopencore_amrnb",
     "libopencore_amrwb",
     "s302m",
-    // PCM.
+];
+
+/// Decoders of plain samples.
+const PCM: &[&str] = &[
     "pcm_alaw",
     "pcm_bluray",
     "pcm_dvd",
@@ -90,7 +92,10 @@ const DECODERS: &[&str] = &[
     "dsd_lsbf_planar",
     "dsd_msbf",
     "dsd_msbf_planar",
-    // Older and rarer ones.
+];
+
+/// Decoders of what is older or rarer.
+const RARE: &[&str] = &[
     "adpcm_ima_qt",
     "adpcm_ima_wav",
     "adpcm_ima_amv",
@@ -146,7 +151,7 @@ pub(crate) fn demuxers() -> String {
 
 /// FFmpeg's option `codec_whitelist`.
 pub(crate) fn decoders() -> String {
-    DECODERS.join(",")
+    [COMMON, PCM, RARE].concat().join(",")
 }
 
 /// Whether `AVInputFormat.name`, a comma list, is one we open.
@@ -169,7 +174,10 @@ pub(crate) fn decoder(id: Id) -> Option<Codec> {
         }
         // SAFETY: a codec description is static data of libavcodec.
         let codec = unsafe { Codec::wrap(codec) };
-        if codec.is_decoder() && codec.id() == id && DECODERS.contains(&codec.name()) {
+        if codec.is_decoder()
+            && codec.id() == id
+            && [COMMON, PCM, RARE].iter().any(|names| names.contains(&codec.name()))
+        {
             return Some(codec);
         }
     }
@@ -189,7 +197,7 @@ mod tests {
         for id in [Id::H264, Id::PNG, Id::MJPEG, Id::HEVC, Id::SUBRIP, Id::None] {
             assert!(decoder(id).is_none(), "{id:?}");
         }
-        for name in DECODERS {
+        for name in [COMMON, PCM, RARE].concat() {
             // Not every build of FFmpeg has all of them, but none may be a picture's.
             if let Some(codec) = ffmpeg_next::decoder::find_by_name(name) {
                 assert!(codec.is_audio(), "{name}");

@@ -226,6 +226,17 @@ fn sound_that_begins_late_is_no_damage() {
     }
 }
 
+#[test]
+fn what_an_editor_cut_off_is_no_damage() {
+    let media = Media::new();
+    long_film(&media, "f.mp4", "-g 25 -c:a aac");
+    // The media stay, an edit list says what to play of them.
+    media.ffmpeg("-ss 5.5 -i f.mp4 -t 4 -c copy edited.mp4");
+    let (summary, _) = convert_and_decode(&media.path("edited.mp4"));
+    let seconds = summary.duration.as_secs_f64();
+    assert!((3.9..4.6).contains(&seconds), "{seconds}");
+}
+
 /// A file with every `step`-th byte from the `from`-th on turned over.
 fn flip(media: &Media, name: &str, from: usize, step: usize) {
     let mut bytes = media.read(name);

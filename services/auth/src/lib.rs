@@ -52,18 +52,19 @@ impl Config {
     ///
     /// | name | default | meaning |
     /// |---|---|---|
-    /// | `DATABASE_URL` | | `mysql://user:password@host:port/database`, instead of the `MYSQL_` ones; `?ssl-mode=` and `&ssl-ca=` ask for TLS |
+    /// | `DATABASE_URL` | | `mysql://user:password@host:port/database`, instead of the `MYSQL_` ones; `?ssl-mode=REQUIRED`, or `VERIFY_IDENTITY` with `&ssl-ca=`, insists on TLS |
     /// | `MYSQL_HOST`, `MYSQL_PORT` | `localhost`, `3306` | the server |
     /// | `MYSQL_USER`, `MYSQL_PASSWORD` | `auth`, none | the account there, in any characters |
     /// | `MYSQL_DB` | `auth` | the database |
-    /// | `MYSQL_TLS` | `disabled` | `required` encrypts, `verify` also checks the certificate; accounts of MySQL 8 and later need one of the two |
+    /// | `MYSQL_TLS` | `preferred` | encrypts where the server can (accounts of MySQL 8 need it); `required` insists, `verify` also checks the certificate, `disabled` does without |
     /// | `MYSQL_CA_FILE` | Mozilla's roots | whom `verify` trusts, a PEM file |
     /// | `JWT_SECRET` | must be set | 32 bytes or more |
     /// | `JWT_SECRET_PREVIOUS` | | the secret before the last change; its tokens stay valid |
     /// | `REGISTRATION` | `open` | `closed` answers `/register` with 403 |
     ///
     /// `DATABASE_URL`, `MYSQL_PASSWORD` and both secrets may come from files (`…_FILE`).
-    /// TLS is never negotiated away: it is used where asked for, or the connection fails.
+    /// Unless told otherwise, TLS is used where the server has it; asked for, it is used or the
+    /// connection fails.
     pub fn from_env(env: &mut Env) -> Self {
         let (jwt_secret, jwt_secret_previous) = token::secrets_from_env(env);
         Self {

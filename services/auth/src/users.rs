@@ -89,7 +89,7 @@ fn classic_url(env: &mut Env) -> Secret {
     let user = env.string("MYSQL_USER", "auth");
     let password = env.secret("MYSQL_PASSWORD").unwrap_or_else(|| Secret::new(""));
     let database = env.string("MYSQL_DB", "auth");
-    let Tls(ssl_mode) = env.parse("MYSQL_TLS", Tls("DISABLED"));
+    let Tls(ssl_mode) = env.parse("MYSQL_TLS", Tls("PREFERRED"));
     let ca = env.optional("MYSQL_CA_FILE").map_or_else(String::new, |path| format!("&ssl-ca={}", encode(&path)));
 
     // An IPv6 address stands in brackets; names and IPv4 addresses have no colon.
@@ -112,9 +112,10 @@ impl std::str::FromStr for Tls {
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         match s {
             "disabled" => Ok(Self("DISABLED")),
+            "preferred" => Ok(Self("PREFERRED")),
             "required" => Ok(Self("REQUIRED")),
             "verify" => Ok(Self("VERIFY_IDENTITY")),
-            _ => Err("disabled, required or verify is expected"),
+            _ => Err("disabled, preferred, required or verify is expected"),
         }
     }
 }
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn classic_variables_make_a_url() {
         let url = url_from_env(&mut Env::default());
-        assert_eq!(url.expose(), "mysql://auth:@localhost:3306/auth?ssl-mode=DISABLED");
+        assert_eq!(url.expose(), "mysql://auth:@localhost:3306/auth?ssl-mode=PREFERRED");
         let odd = [("MYSQL_HOST", "::1"), ("MYSQL_PASSWORD", "p@ss:w/ö %41"), ("MYSQL_TLS", "verify")];
         let url = url_from_env(&mut odd.into_iter().collect());
         assert_eq!(url.expose(), "mysql://auth:p%40ss%3Aw%2F%C3%B6%20%2541@[::1]:3306/auth?ssl-mode=VERIFY_IDENTITY");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{anyhow, bail};
+use common::retry::Backoff;
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
@@ -22,6 +23,9 @@ use crate::PublishError;
 
 /// Messages under way at once. A confirm takes a disk's time, so several waits should overlap.
 const CHANNELS: usize = 4;
+
+/// Tries within the limit; their pauses add up to less than a second.
+const TRIES: usize = 5;
 
 pub(super) struct Publisher {
     pub(super) link: Link,
@@ -46,16 +50,27 @@ pub(super) struct Outgoing<'a> {
     pub(super) counters: Counters<'a>,
 }
 
-/// How a single try ended, if not well.
+/// How a single try ended, if not well: whether another one may go better.
 enum Failure {
-    /// There was nothing to try with.
-    Unavailable(anyhow::Error),
+    Passing(PublishError),
+    Lasting(PublishError),
+}
+
+impl Failure {
     /// The channel broke; the message may have arrived.
-    Lost(anyhow::Error),
-    /// The broker knows no such queue.
-    Returned,
-    Refused(String),
-    Blocked,
+    fn lost(cause: anyhow::Error) -> Self {
+        Self::Passing(PublishError::Unavailable(cause))
+    }
+
+    fn into_error(self) -> PublishError {
+        match self {
+            Self::Passing(error) | Self::Lasting(error) => error,
+        }
+    }
+
+    fn refused(why: &'static str) -> Self {
+        Self::Passing(PublishError::Refused(why))
+    }
 }
 
 impl Publisher {
@@ -78,40 +93,35 @@ impl Publisher {
         outcome
     }
 
-    /// A broken channel or a missing queue gets a second try: the first is what one sees after
-    /// the broker restarted, the second after someone deleted a queue. A message that comes
-    /// twice is borne by every receiver.
+    /// What may pass in a moment is tried again: a channel that broke because the broker
+    /// restarted, a queue that was deleted (it is made again), or one that is only just being
+    /// made or is between two leaders (the broker then refuses). A message that comes twice
+    /// by this is borne by every receiver.
     async fn publish_within_limit(&self, outgoing: &Outgoing<'_>) -> Result<(), PublishError> {
-        let mut failure = match self.attempt(outgoing).await {
-            Ok(()) => return Ok(()),
-            Err(failure) => failure,
-        };
-        if let Failure::Lost(_) | Failure::Returned = failure {
-            self.topology.forget().await;
+        let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        for _ in 1..TRIES {
             match self.attempt(outgoing).await {
                 Ok(()) => return Ok(()),
-                Err(second) => failure = second,
+                Err(Failure::Lasting(error)) => return Err(error),
+                Err(Failure::Passing(_)) => {}
             }
+            self.topology.forget().await;
+            tokio::time::sleep(pause.delay()).await;
         }
-        Err(match failure {
-            Failure::Unavailable(cause) | Failure::Lost(cause) => PublishError::Unavailable(cause),
-            Failure::Returned => PublishError::Refused(format!("there is no queue {}", outgoing.to)),
-            Failure::Refused(why) => PublishError::Refused(why),
-            Failure::Blocked => PublishError::Blocked,
-        })
+        self.attempt(outgoing).await.map_err(Failure::into_error)
     }
 
     async fn attempt(&self, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
-        let live = self.link.live().await.map_err(Failure::Unavailable)?;
+        let live = self.link.live().await.map_err(|cause| Failure::Lasting(PublishError::Unavailable(cause)))?;
         if live.is_blocked() {
             // The driver would hold the message back and send it some day.
-            return Err(Failure::Blocked);
+            return Err(Failure::Lasting(PublishError::Blocked));
         }
-        self.ensure(&live, outgoing).await.map_err(Failure::Lost)?;
-        let _permit = self.permits.acquire().await.map_err(|e| Failure::Unavailable(e.into()))?;
-        let channel = self.channel(&live).await.map_err(Failure::Lost)?;
+        self.ensure(&live, outgoing).await.map_err(Failure::lost)?;
+        let _permit = self.permits.acquire().await.map_err(|e| Failure::lost(e.into()))?;
+        let channel = self.channel(&live).await.map_err(Failure::lost)?;
         let properties = wire::properties(outgoing.headers, &outgoing.counters);
-        let confirmation = send(&channel, outgoing, properties).await.map_err(Failure::Lost)?;
+        let confirmation = send(&channel, outgoing, properties).await.map_err(Failure::lost)?;
         match confirmation {
             Confirmation::Ack(None) => {
                 let mut idle = self.lock_idle();
@@ -120,9 +130,9 @@ impl Publisher {
                 Ok(())
             }
             // From here on the channel is dropped: one that has seen trouble is not used again.
-            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::Returned),
-            Confirmation::Nack(None) => Err(Failure::Refused("the broker did not take it".to_owned())),
-            Confirmation::NotRequested => Err(Failure::Lost(anyhow!("the channel does not confirm"))),
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(Failure::refused("there is no such queue")),
+            Confirmation::Nack(None) => Err(Failure::refused("the queue did not take it")),
+            Confirmation::NotRequested => Err(Failure::lost(anyhow!("the channel does not confirm"))),
         }
     }
 

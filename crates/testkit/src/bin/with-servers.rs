@@ -10,12 +10,17 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use testkit::{Mariadb, Mongod, Process, Rabbitmq, Servers, SmtpServer, binary, end_with_parent, free_port, workspace_root};
+use testkit::{
+    Mariadb, Mongod, Process, Rabbitmq, Servers, SmtpServer, binary, end_with_parent, free_port, workspace_root,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+const SERVICES: [&str; 4] = ["auth", "gateway", "converter", "notification"];
 
 type Variables = Vec<(&'static str, String)>;
 
@@ -59,6 +64,8 @@ impl Arguments {
 async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     // From here on a signal ends the wait, not the process: servers are stopped on the way out.
     let mut signals = Signals::new()?;
+    // What has not been built is better known now than after the servers' start.
+    let programs: Vec<_> = SERVICES.iter().filter(|_| arguments.services).map(|name| (*name, binary(name))).collect();
     let begin = Instant::now();
     let start = async { tokio::try_join!(Mariadb::start(), Mongod::start(), Rabbitmq::start(), SmtpServer::start()) };
     let (mariadb, mongod, rabbitmq, smtp) = tokio::select! {
@@ -75,22 +82,24 @@ async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         print_mails(&smtp);
     }
 
-    let services = if arguments.services { start_services(&mut variables)? } else { Vec::new() };
+    let mut services = start_services(programs, &mut variables)?;
     let code = if !arguments.command.is_empty() {
         run_command(&arguments.command, &variables, &mut signals).await?
     } else {
         explain(&variables, &servers);
         if arguments.services || !std::io::stdin().is_terminal() {
             eprintln!("with-servers: waiting; Ctrl-C stops everything");
-            signals.any().await;
-            0
+            tokio::select! {
+                _ = signals.any() => 0,
+                name = one_ends(&mut services) => bail!("{name} ended by itself"),
+            }
         } else {
             let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
             eprintln!("with-servers: a shell with servers; leave it and they stop");
             run_command(&[shell], &variables, &mut signals).await?
         }
     };
-    for mut service in services {
+    for (_, mut service) in services {
         service.stop(Duration::from_secs(15)).await?;
     }
     Ok(code)
@@ -152,25 +161,43 @@ fn print_mails(smtp: &SmtpServer) {
     });
 }
 
-/// Starts the four services; their output comes out here.
-fn start_services(variables: &mut Variables) -> anyhow::Result<Vec<Process>> {
+/// Starts the services, if any; their output comes out here.
+fn start_services(
+    programs: Vec<(&'static str, PathBuf)>,
+    variables: &mut Variables,
+) -> anyhow::Result<Vec<(&'static str, Process)>> {
+    if programs.is_empty() {
+        return Ok(Vec::new());
+    }
     let auth = format!("127.0.0.1:{}", free_port());
     let gateway = std::env::var("HTTP_ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let worker = || format!("127.0.0.1:{}", free_port());
     variables.push(("AUTH_SVC_ADDRESS", auth.clone()));
     variables.push(("PUBLIC_URL", format!("http://{gateway}")));
-    let addresses = [("auth", auth), ("gateway", gateway), ("converter", worker()), ("notification", worker())];
-    addresses
-        .into_iter()
-        .map(|(name, address)| {
-            eprintln!("with-servers: {name} on http://{address}");
-            let mut command = Command::new(binary(name));
-            command.envs(variables.iter().cloned()).env("HTTP_ADDR", address);
-            // The catcher of mails speaks plain SMTP, without an account.
-            command.env_remove("GMAIL_ADDRESS").env_remove("GMAIL_PASSWORD");
-            Process::spawn_inheriting(name, command)
-        })
-        .collect()
+    let start = |(name, program): (&'static str, PathBuf)| {
+        let address = match name {
+            "auth" => auth.clone(),
+            "gateway" => gateway.clone(),
+            _ => format!("127.0.0.1:{}", free_port()),
+        };
+        eprintln!("with-servers: {name} on http://{address}");
+        let mut command = Command::new(program);
+        command.envs(variables.iter().cloned()).env("HTTP_ADDR", address);
+        // The catcher of mails speaks plain SMTP, without an account.
+        command.env_remove("GMAIL_ADDRESS").env_remove("GMAIL_PASSWORD");
+        Ok((name, Process::spawn_inheriting(name, command)?))
+    };
+    programs.into_iter().map(start).collect()
+}
+
+/// The name of the first service that ends; waits for ever while all run.
+async fn one_ends(services: &mut [(&'static str, Process)]) -> &'static str {
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        look.tick().await;
+        if let Some((name, _)) = services.iter_mut().find(|(_, process)| !matches!(process.exited(), Ok(None))) {
+            return name;
+        }
+    }
 }
 
 fn explain(variables: &Variables, servers: &Servers) {
@@ -188,7 +215,8 @@ async fn run_command(command: &[String], variables: &Variables, signals: &mut Si
     call.args(&command[1..]).envs(variables.iter().cloned());
     // Should we be killed, the command is told to end. This is the main thread.
     end_with_parent(&mut call, libc::SIGTERM);
-    let mut child = tokio::process::Command::from(call).spawn().with_context(|| format!("cannot start {}", command[0]))?;
+    let mut child =
+        tokio::process::Command::from(call).spawn().with_context(|| format!("cannot start {}", command[0]))?;
     loop {
         tokio::select! {
             status = child.wait() => {

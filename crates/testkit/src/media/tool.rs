@@ -9,8 +9,7 @@ use anyhow::{Context, bail};
 pub(super) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
-    let output =
-        command.output().with_context(|| format!("cannot start {program}; run `scripts/setup.sh test`"))?;
+    let output = command.output().with_context(|| format!("cannot start {program}; run `scripts/setup.sh test`"))?;
     if !output.status.success() {
         bail!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }

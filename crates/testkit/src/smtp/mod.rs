@@ -15,8 +15,8 @@ use tokio::sync::broadcast;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::eventually::poll;
-pub use fault::{Fault, Phase};
 use fault::Faults;
+pub use fault::{Fault, Phase};
 pub use mail::{Credentials, Mail};
 use session::Session;
 use tls::Tls;

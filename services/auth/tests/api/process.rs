@@ -40,7 +40,7 @@ fn all_faults_are_told_at_once() {
         ("JWT_SECRET_PREVIOUS_FILE", "/nowhere/at/all"),
         ("DATABASE_URL", "mysql: or mariadb:"),
         ("MYSQL_PORT", "invalid digit"),
-        ("MYSQL_TLS", "disabled, required or verify"),
+        ("MYSQL_TLS", "disabled, preferred, required or verify"),
         ("REGISTRATION", "open or closed"),
         ("LOG_FORMAT", "text or json"),
         ("DRAIN_TIMEOUT", "90s"),

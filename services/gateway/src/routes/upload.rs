@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{FromRequest, Multipart, Request, State, multipart::Field},
+    extract::{
+        FromRequest, Multipart, Request, State,
+        multipart::{Field, MultipartError},
+    },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use common::{Error, Id, Result};
+use futures_util::{Stream, StreamExt, stream};
 
 use crate::{App, auth_client::User, intake::Upload, routes::conversions};
 
@@ -23,16 +27,21 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Response
     let headers = request.headers().clone();
     let id = Id::fresh();
     tracing::Span::current().record("job.id", tracing::field::display(&id));
-    let user = app.auth.user_of(&headers, &id).await?;
-    let limit = app.config.max_upload_bytes;
-    if content_length(&headers).is_some_and(|length| length > limit.saturating_add(ENVELOPE)) {
-        return Err(Error::TooLarge(limit));
-    }
+    let user = match admit(&app, &headers, &id).await {
+        Ok(user) => user,
+        Err(refusal) => {
+            // A client that asked beforehand (`Expect: 100-continue`) has not sent the film.
+            if !headers.contains_key(header::EXPECT) {
+                drain(request.into_body().into_data_stream()).await;
+            }
+            return Err(refusal);
+        }
+    };
     // Whatever is not multipart holds no file.
     let mut parts = Multipart::from_request(request, &()).await.map_err(|_| exactly_one())?;
     let received = receive(&app, &user, id, &mut parts).await;
     if received.is_err() {
-        drain(parts).await;
+        drain(rest_of(parts)).await;
     }
     let outcome = if received.is_ok() { "accepted" } else { "refused" };
     metrics::counter!("uploads_total", "outcome" => outcome).increment(1);
@@ -45,6 +54,16 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Response
         return Ok((StatusCode::ACCEPTED, location, Json(conversions::represent(&job))).into_response());
     }
     Ok((location, "success!").into_response())
+}
+
+/// Who sends, if they may, and if what they announce is not too much.
+async fn admit(app: &App, headers: &HeaderMap, id: &Id) -> Result<User> {
+    let user = app.auth.user_of(headers, id).await?;
+    let limit = app.config.max_upload_bytes;
+    match content_length(headers) {
+        Some(length) if length > limit.saturating_add(ENVELOPE) => Err(Error::TooLarge(limit)),
+        _ => Ok(user),
+    }
 }
 
 /// Reads the whole body. What is received is given up when anything is wrong with the rest of it.
@@ -99,27 +118,29 @@ fn file_name(sent: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(255).collect::<String>().trim().to_owned()
 }
 
-async fn within<T>(
-    idle: Duration,
-    step: impl Future<Output = Result<T, axum::extract::multipart::MultipartError>>,
-) -> Result<T> {
+async fn within<T>(idle: Duration, step: impl Future<Output = Result<T, MultipartError>>) -> Result<T> {
     let step = tokio::time::timeout(idle, step).await.map_err(|_| Error::Stalled)?;
     step.map_err(|e| Error::BadRequest(format!("the upload is not complete or not well-formed: {}", e.body_text())))
 }
 
-async fn drain(mut parts: Multipart) {
+/// Reads on for a while without keeping anything.
+async fn drain<E>(rest: impl Stream<Item = Result<Bytes, E>>) {
     let mut left = DRAIN;
-    let rest = async {
-        while let Ok(Some(mut part)) = parts.next_field().await {
-            while let Ok(Some(bytes)) = part.chunk().await {
-                left = left.saturating_sub(bytes.len());
-                if left == 0 {
-                    return;
-                }
-            }
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(5), rest).await;
+    let enough = rest.take_while(|piece| {
+        left = left.saturating_sub(piece.as_ref().map_or(DRAIN, Bytes::len));
+        std::future::ready(left > 0)
+    });
+    let _ = tokio::time::timeout(Duration::from_secs(5), enough.for_each(async |_| ())).await;
+}
+
+/// What is left of a multipart body, as far as it can be read.
+fn rest_of(parts: Multipart) -> impl Stream<Item = Result<Bytes, MultipartError>> {
+    stream::unfold(parts, async |mut parts| {
+        let mut part = parts.next_field().await.ok()??;
+        let piece = part.chunk().await.transpose().unwrap_or(Ok(Bytes::new()));
+        drop(part);
+        Some((piece, parts))
+    })
 }
 
 fn exactly_one() -> Error {
