@@ -45,8 +45,9 @@ pub fn init(env: &mut Env) {
         env.fault(format!("LOG_LEVEL: {e}"));
         EnvFilter::new("info")
     });
-    // The drivers speak of every reconnection themselves; ours are the words to read.
-    let quiet = "lapin=warn,lettre=warn,sqlx=warn".split(',').filter_map(|d| d.parse().ok());
+    // The drivers speak of every reconnection themselves; ours are the words to read. lapin
+    // would even print the bodies of returned messages.
+    let quiet = "lapin=off,lettre=warn,sqlx=warn".split(',').filter_map(|d| d.parse().ok());
     let filter = quiet.fold(filter, EnvFilter::add_directive);
 
     let registry = tracing_subscriber::registry().with(filter);

@@ -109,7 +109,7 @@ impl Span {
             return;
         };
         let at = |ts| {
-            let micros = rescale_to_micros(ts, stream.time_base()) - source.start_time();
+            let micros = rescale_to_micros(ts, stream.time_base()).saturating_sub(source.start_time());
             Duration::from_micros(u64::try_from(micros).unwrap_or(0))
         };
         if let Some(pts) = packet.pts() {
@@ -133,7 +133,7 @@ fn judge(source: &mut Source<'_>, decoder: &Decoder, claim: Claim, decoded: Dura
         Claim::Track(claimed) if falls_short(decoded, claimed) => {
             return Err(damaged(Some(claimed)));
         }
-        Claim::TrackEnd(claimed) if falls_short(decoded + span.begin.unwrap_or_default(), claimed) => {
+        Claim::TrackEnd(claimed) if falls_short(decoded.saturating_add(span.begin.unwrap_or_default()), claimed) => {
             return Err(damaged(Some(claimed)));
         }
         // A film's sound may end before its pictures do; but then the pictures go on.
@@ -158,7 +158,7 @@ fn falls_short(read: Duration, claimed: Duration) -> bool {
 
 /// Headers are rounded and a little wrong at times: 5 % and 2 s are forgiven.
 fn tolerated(claimed: Duration) -> Duration {
-    (claimed * 19 / 20).saturating_sub(Duration::from_secs(2))
+    (claimed - claimed / 20).saturating_sub(Duration::from_secs(2))
 }
 
 fn too_long(options: &Options) -> Error {

@@ -84,9 +84,10 @@ fn matroska_duration(source: &Source<'_>, stream: usize) -> Option<Duration> {
 fn parse_clock(text: &str) -> Option<Duration> {
     let (hours, rest) = text.trim().split_once(':')?;
     let (minutes, seconds) = rest.split_once(':')?;
-    let whole = hours.parse::<u32>().ok()? * 3600 + minutes.parse::<u32>().ok()?.min(59) * 60;
+    let (hours, minutes) = (hours.parse::<u32>().ok()?, minutes.parse::<u32>().ok()?);
+    let whole = u64::from(hours) * 3600 + u64::from(minutes) * 60;
     let seconds = seconds.parse::<f64>().ok()?;
-    Some(Duration::from_secs(whole.into()) + Duration::try_from_secs_f64(seconds).ok()?)
+    Duration::from_secs(whole).checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
 /// `None` for FFmpeg's "unknown" (negative) and for nothing at all.
@@ -104,6 +105,8 @@ mod tests {
         assert_eq!(duration, Duration::from_millis(3_723_500));
         assert_eq!(parse_clock("62.5"), None);
         assert_eq!(parse_clock("aa:00:01"), None);
+        assert!(parse_clock("4294967295:4294967295:00").is_some());
+        assert_eq!(parse_clock("00:00:1.8e19"), Some(Duration::from_secs(18_000_000_000_000_000_000)));
         assert_eq!(parse_clock("00:00:-1"), None);
         assert_eq!(parse_clock("00:00:nan"), None);
     }
