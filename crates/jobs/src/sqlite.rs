@@ -249,7 +249,7 @@ impl Ledger {
             Stuck::Upload => oldest!(", state = 'deleting'" if "state = 'uploading' AND updated_at <= ?2"),
             Stuck::Stored => oldest!("" if "state = 'stored' AND updated_at <= ?2"),
             Stuck::Queued => oldest!("" if "state = 'queued' AND updated_at <= ?2"),
-            Stuck::Lease => oldest!(", state = 'queued'" if "state = 'converting' AND lease_until <= ?2"),
+            Stuck::Lease => oldest!(", state = 'stored'" if "state = 'converting' AND lease_until <= ?2"),
             Stuck::Untold => {
                 oldest!("" if "state IN ('done', 'failed') AND told_at IS NULL AND updated_at <= ?2")
             }
