@@ -7,14 +7,13 @@ mod chunk;
 mod writer;
 
 use std::{
-    ops::Range,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use common::{Id, Secret};
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use mongodb::{
     Client, Collection, Database, IndexModel,
     bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId},
@@ -28,7 +27,7 @@ use crate::{Error, Meta, Stat};
 
 /// GridFS' usual chunk size: with its envelope it fills a power of two in the server.
 const CHUNK: usize = 255 * 1024;
-/// Chunks in one insert or one query: about 1 MiB.
+/// Chunks in one insert: about 1 MiB.
 const BATCH: usize = 4;
 /// No single request to the server takes longer; above all not for ever.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -98,31 +97,6 @@ impl Bucket {
                 },
             })
         }))
-    }
-
-    pub fn stream(&self, file: &Stat, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
-        let (bucket, file) = (self.clone(), file.clone());
-        let block = file.block;
-        let step = (BATCH as u64 * CHUNK as u64 / block).max(1);
-        let blocks = if range.is_empty() { 0..0 } else { range.start / block..range.end.div_ceil(block) };
-        let end = blocks.end;
-        stream::iter(blocks.step_by(step as usize))
-            .map(move |first| {
-                let (bucket, file, count) = (bucket.clone(), file.clone(), step.min(end - first));
-                async move { Ok((first, bucket.blocks(&file, first, count).await?)) }
-            })
-            // One batch is on its way to the reader while the next comes from the server.
-            .buffered(2)
-            .map_ok(move |(first, blocks)| {
-                let range = range.clone();
-                stream::iter((first..).zip(blocks).map(move |(n, bytes)| {
-                    let begins = n * block;
-                    let from = range.start.saturating_sub(begins) as usize;
-                    let to = (range.end - begins).min(bytes.len() as u64) as usize;
-                    Ok(bytes.slice(from..to))
-                }))
-            })
-            .try_flatten()
     }
 
     /// Chunks `first..first + count`, each of exactly the length that the file's record says.

@@ -1,8 +1,9 @@
 //! Stored files: put, get (whole or a range) and delete, wherever they are kept.
 //!
-//! `mongodb://` keeps them in GridFS. A file is written once under an id of its own, is
-//! visible to readers only when complete, and is never changed afterwards.
+//! `mongodb://` keeps them in GridFS, `file:` in a folder. A file is written once under an id
+//! of its own, is visible to readers only when complete, and is never changed afterwards.
 
+mod file;
 mod gridfs;
 mod readahead;
 
@@ -10,9 +11,13 @@ use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use common::{Id, Secret};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
 
 pub use readahead::ReadAhead;
+
+/// What [`Blobs::stream`] reads at once, in bytes, or a whole block if that is more.
+const BATCH: u64 = 1 << 20;
 
 /// One store of files, such as the uploads. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,10 +28,12 @@ pub struct Blobs {
 #[derive(Clone, Debug)]
 enum Backend {
     GridFs(gridfs::Bucket),
+    File(file::Folder),
 }
 
 /// What is known about a file beside its bytes. All of it is optional on files made by others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Meta {
     /// The owner's e-mail address.
     pub username: Option<String>,
@@ -50,7 +57,8 @@ pub struct Stat {
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server did not answer or answered with an error; again later may help.
+    /// The server did not answer or answered with an error, the disk is full or gone; again
+    /// later may help.
     #[error("the store does not answer: {0}")]
     Unavailable(#[source] anyhow::Error),
     /// The file, or a part of it, is not there.
@@ -69,12 +77,15 @@ impl From<Error> for std::io::Error {
 }
 
 impl Blobs {
-    /// The store called `name` at `url` (`mongodb://`, `mongodb+srv://`: the database `name`).
-    /// Connects when first used, and again whenever needed; fails only on an unusable URL.
+    /// The store called `name` at `url`. `mongodb://`, `mongodb+srv://`: the database `name`;
+    /// connects when first used, and again whenever needed; fails only on an unusable URL.
+    /// `file:/PATH` (special characters as `%xx`): the folder `name` in that one, made if it is
+    /// missing; fails when it cannot be.
     pub async fn connect(url: &Secret, name: &str) -> anyhow::Result<Self> {
         let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
         let backend = match scheme {
             "mongodb" | "mongodb+srv" => Backend::GridFs(gridfs::Bucket::connect(url, name).await?),
+            "file" => Backend::File(file::Folder::connect(url, name).await?),
             other => anyhow::bail!("no store is known for {other:?} URLs"),
         };
         Ok(Self { backend })
@@ -82,30 +93,53 @@ impl Blobs {
 
     /// Begins a file. `id` must be fresh: never one that was used before, not even in vain.
     pub async fn create(&self, id: Id, meta: Meta) -> Result<Writer, Error> {
-        Ok(match &self.backend {
-            Backend::GridFs(bucket) => Writer { inner: WriterInner::GridFs(bucket.create(id, meta).await?) },
-        })
+        let inner = match &self.backend {
+            Backend::GridFs(bucket) => WriterInner::GridFs(bucket.create(id, meta).await?),
+            Backend::File(folder) => WriterInner::File(folder.create(id, meta).await?),
+        };
+        Ok(Writer { inner })
     }
 
     /// The file called `id`, if it is there and complete.
     pub async fn stat(&self, id: &Id) -> Result<Option<Stat>, Error> {
         match &self.backend {
             Backend::GridFs(bucket) => bucket.stat(id).await,
+            Backend::File(folder) => folder.stat(id).await,
         }
     }
 
     /// The bytes of `range`, in order, a few blocks ahead of the reader.
     pub fn stream(&self, file: &Stat, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> + Send + use<> {
         let range = range.start.min(file.length)..range.end.min(file.length);
-        match &self.backend {
-            Backend::GridFs(bucket) => bucket.stream(file, range),
-        }
+        let (blobs, file) = (self.clone(), file.clone());
+        let block = file.block;
+        let step = (BATCH / block).max(1);
+        let blocks = if range.is_empty() { 0..0 } else { range.start / block..range.end.div_ceil(block) };
+        let end = blocks.end;
+        stream::iter(blocks.step_by(step as usize))
+            .map(move |first| {
+                let (blobs, file, count) = (blobs.clone(), file.clone(), step.min(end - first));
+                async move { Ok((first, blobs.blocks(&file, first, count).await?)) }
+            })
+            // One batch is on its way to the reader while the next comes from the store.
+            .buffered(2)
+            .map_ok(move |(first, blocks)| {
+                let range = range.clone();
+                stream::iter((first..).zip(blocks).map(move |(n, bytes)| {
+                    let begins = n * block;
+                    let from = range.start.saturating_sub(begins) as usize;
+                    let to = (range.end - begins).min(bytes.len() as u64) as usize;
+                    Ok(bytes.slice(from..to))
+                }))
+            })
+            .try_flatten()
     }
 
     /// Whole blocks `first..first + count` as they are stored, fewer at the file's end.
     async fn blocks(&self, file: &Stat, first: u64, count: u64) -> Result<Vec<Bytes>, Error> {
         match &self.backend {
             Backend::GridFs(bucket) => bucket.blocks(file, first, count).await,
+            Backend::File(folder) => folder.blocks(file, first, count).await,
         }
     }
 
@@ -113,6 +147,7 @@ impl Blobs {
     pub async fn delete(&self, id: &Id) -> Result<(), Error> {
         match &self.backend {
             Backend::GridFs(bucket) => bucket.delete(id).await,
+            Backend::File(folder) => folder.delete(id).await,
         }
     }
 
@@ -120,6 +155,7 @@ impl Blobs {
     pub async fn sweep(&self, age: Duration) -> Result<u64, Error> {
         match &self.backend {
             Backend::GridFs(bucket) => bucket.sweep(age).await,
+            Backend::File(folder) => folder.sweep(age).await,
         }
     }
 
@@ -127,6 +163,7 @@ impl Blobs {
     pub async fn ping(&self) -> Result<(), Error> {
         match &self.backend {
             Backend::GridFs(bucket) => bucket.ping().await,
+            Backend::File(folder) => folder.ping().await,
         }
     }
 }
@@ -140,6 +177,7 @@ pub struct Writer {
 #[derive(Debug)]
 enum WriterInner {
     GridFs(gridfs::Writer),
+    File(file::Writer),
 }
 
 impl Writer {
@@ -150,6 +188,7 @@ impl Writer {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         match &mut self.inner {
             WriterInner::GridFs(writer) => writer.write(bytes).await,
+            WriterInner::File(writer) => writer.write(bytes).await,
         }
     }
 
@@ -161,6 +200,7 @@ impl Writer {
         assert!(offset.saturating_add(bytes.len() as u64) <= Self::HEAD as u64, "outside of the head");
         match &mut self.inner {
             WriterInner::GridFs(writer) => writer.rewrite_head(offset as usize, bytes),
+            WriterInner::File(writer) => writer.rewrite_head(offset, bytes),
         }
     }
 
@@ -168,6 +208,7 @@ impl Writer {
     pub fn written(&self) -> u64 {
         match &self.inner {
             WriterInner::GridFs(writer) => writer.written(),
+            WriterInner::File(writer) => writer.written(),
         }
     }
 
@@ -176,6 +217,7 @@ impl Writer {
     pub async fn finish(self) -> Result<Stat, Error> {
         match self.inner {
             WriterInner::GridFs(writer) => writer.finish().await,
+            WriterInner::File(writer) => writer.finish().await,
         }
     }
 
@@ -183,6 +225,7 @@ impl Writer {
     pub async fn abort(self) {
         match self.inner {
             WriterInner::GridFs(writer) => writer.abort().await,
+            WriterInner::File(writer) => writer.abort().await,
         }
     }
 }

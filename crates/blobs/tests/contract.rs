@@ -144,6 +144,29 @@ fn the_head_is_the_head() {
     const { assert!(Writer::HEAD >= 64 * 1024) };
 }
 
+/// Makes a test of each promise, on the empty store that `$store` gives (with what it needs to
+/// stay alive).
+macro_rules! contract {
+    ($store:expr) => {
+        contract! { $store =>
+            what_goes_in_comes_out
+            any_range_can_be_read
+            nobody_sees_a_file_before_it_is_complete
+            the_head_can_be_corrected_last
+            what_is_known_of_a_file_is_kept
+            a_deleted_file_is_gone_and_deleting_again_is_fine
+            a_demuxer_can_read_and_seek
+        }
+    };
+    ($store:expr => $($promise:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let (store, _home) = $store.await;
+            super::$promise(store).await;
+        }
+    )*};
+}
+
 mod gridfs {
     use mongodb::{
         Client, Database,
@@ -161,24 +184,7 @@ mod gridfs {
         (store, Client::with_uri_str(uri).await.expect("connect").database(&name))
     }
 
-    macro_rules! contract {
-        ($($promise:ident)*) => {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $promise() {
-                super::$promise(store().await.0).await;
-            }
-        )*};
-    }
-
-    contract! {
-        what_goes_in_comes_out
-        any_range_can_be_read
-        nobody_sees_a_file_before_it_is_complete
-        the_head_can_be_corrected_last
-        what_is_known_of_a_file_is_kept
-        a_deleted_file_is_gone_and_deleting_again_is_fine
-        a_demuxer_can_read_and_seek
-    }
+    contract!(store());
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_interrupted_write_leaves_nothing() {
@@ -273,5 +279,111 @@ mod gridfs {
         assert!(asked.elapsed() < Duration::from_secs(31), "{:?}", asked.elapsed());
         server.restart().await.expect("restart");
         testkit::eventually(Duration::from_secs(20), async || store.stat(&id).await.is_ok_and(|s| s.is_some())).await;
+    }
+}
+
+mod file {
+    use std::{
+        fs::{self, File},
+        time::SystemTime,
+    };
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    async fn store() -> (Blobs, TempDir) {
+        let home = tempfile::tempdir().expect("a folder");
+        let url = format!("file:{}/with%20a%20space", home.path().display());
+        (Blobs::connect(&Secret::new(url), "videos").await.expect("connect"), home)
+    }
+
+    fn folder(home: &TempDir) -> std::path::PathBuf {
+        home.path().join("with a space/videos")
+    }
+
+    /// The names in the store that begin like this.
+    fn names(home: &TempDir, begin: &str) -> Vec<String> {
+        let entries = fs::read_dir(folder(home)).expect("a folder");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+        names.retain(|name| name.starts_with(begin));
+        names.sort();
+        names
+    }
+
+    contract!(store());
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_interrupted_write_leaves_nothing() {
+        let (store, home) = store().await;
+        super::an_interrupted_write_leaves_nothing(store, async |id| names(&home, id.as_str()).len() as u64).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_is_a_file_for_everybody() {
+        let (store, home) = store().await;
+        let id = put(&store, b"plain bytes", 4).await;
+        assert_eq!(fs::read(folder(&home).join(id.as_str())).expect("a file"), b"plain bytes");
+        assert_eq!(names(&home, ""), [id.to_string(), format!("{id}.json")]);
+        store.delete(&id).await.expect("delete");
+        assert_eq!(names(&home, ""), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_cut_off_is_an_error() {
+        let (store, home) = store().await;
+        let id = put(&store, &pattern(1_000_000), 1 << 20).await;
+        let stat = store.stat(&id).await.expect("stat").expect("there");
+        File::options().write(true).open(folder(&home).join(id.as_str())).and_then(|f| f.set_len(10)).expect("cut");
+        assert!(store.stream(&stat, 0..u64::MAX).try_collect::<Vec<_>>().await.is_err());
+    }
+
+    /// As after a power cut, at each step of a write.
+    #[tokio::test]
+    async fn the_sweep_removes_old_remains_alone() {
+        let (store, home) = store().await;
+        let kept = put(&store, &pattern(10), 10).await;
+        let long_ago = SystemTime::now() - Duration::from_secs(7_200);
+        let leave = |name: String, at: SystemTime| {
+            let file = File::create(folder(&home).join(name)).expect("a file");
+            file.set_modified(at).expect("a time");
+        };
+        let (early, late, fresh) = (Id::fresh(), Id::fresh(), Id::fresh());
+        leave(format!("{early}.part"), long_ago);
+        leave(format!("{late}.part"), long_ago);
+        leave(format!("{late}.json"), long_ago);
+        leave(format!("{fresh}.part"), SystemTime::now());
+        leave("notes.part".to_owned(), long_ago);
+        assert_eq!(store.sweep(Duration::from_secs(3_600)).await.expect("sweep"), 2);
+        assert_eq!(store.sweep(Duration::from_secs(3_600)).await.expect("sweep"), 0);
+        let mut left = vec![kept.to_string(), format!("{kept}.json"), format!("{fresh}.part"), "notes.part".to_owned()];
+        left.sort();
+        assert_eq!(names(&home, ""), left);
+        store.delete(&fresh).await.expect("delete");
+        assert_eq!(names(&home, fresh.as_str()), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_away_is_an_error_and_not_an_empty_store() {
+        let (store, home) = store().await;
+        let id = put(&store, b"before", 10).await;
+        let stat = store.stat(&id).await.expect("stat").expect("there");
+        let (here, away) = (folder(&home), home.path().join("away"));
+        fs::rename(&here, &away).expect("taken away");
+        assert!(store.ping().await.is_err() && store.stat(&id).await.is_err() && store.delete(&id).await.is_err());
+        assert!(store.create(Id::fresh(), Meta::default()).await.is_err());
+        let read = store.stream(&stat, 0..1).try_collect::<Vec<_>>().await;
+        assert!(matches!(read, Err(blobs::Error::Unavailable(_))), "{read:?}");
+        fs::rename(&away, &here).expect("brought back");
+        store.ping().await.expect("there again");
+        assert_eq!(get(&store, &id, 0..u64::MAX).await, b"before");
+    }
+
+    #[tokio::test]
+    async fn only_absolute_paths_are_taken() {
+        for url in ["file:", "file:videos", "file://host/videos"] {
+            assert!(Blobs::connect(&Secret::new(url), "x").await.is_err(), "{url}");
+        }
     }
 }

@@ -105,6 +105,23 @@ impl Env {
         value
     }
 
+    /// Where files or records are kept: `NAME`, a URL of MongoDB's or of the `embedded` kind,
+    /// or else the classic `MONGODB_URI`.
+    pub fn store_url(&mut self, name: &str, embedded: &str) -> Secret {
+        let named = [name.to_owned(), format!("{name}_FILE")].iter().any(|name| self.optional(name).is_some());
+        if named {
+            return self.url(name, "", &["mongodb", "mongodb+srv", embedded]);
+        }
+        self.url("MONGODB_URI", "mongodb://localhost:27017", &["mongodb", "mongodb+srv"])
+    }
+
+    /// Sets `NAME` where neither it nor `NAME_FILE` is set.
+    pub fn default_to(&mut self, name: &str, value: impl Into<String>) {
+        if self.optional(name).is_none() && self.optional(&format!("{name}_FILE")).is_none() {
+            self.vars.insert(name.to_owned(), Secret::new(value));
+        }
+    }
+
     /// A base address that others reach us by, without a trailing slash.
     pub fn public_url(&mut self, name: &str) -> Option<String> {
         let text = self.optional(name)?;
@@ -119,9 +136,13 @@ impl Env {
         }
     }
 
-    /// Notes a fault found by the caller.
+    /// Notes a fault found by the caller, once.
     pub fn fault(&mut self, fault: impl Into<String>) {
-        self.faults.push(fault.into());
+        let fault = fault.into();
+        // Two settings, or two services of one process, may read the same variable.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     /// Hands the configuration out, if nothing was wrong.
@@ -179,6 +200,20 @@ mod tests {
         let secret = env.secret("KEY").expect("value");
         assert_eq!(secret.expose(), "hunter2");
         assert!(!format!("{secret:?} {secret} {env:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_store_has_a_url_of_its_own_or_the_classic_one() {
+        let mut env: Env = [("MONGODB_URI", "mongodb://m"), ("BLOBS_URL", "file:/b")].into_iter().collect();
+        assert_eq!(env.store_url("BLOBS_URL", "file").expose(), "file:/b");
+        assert_eq!(env.store_url("LEDGER_URL", "sqlite").expose(), "mongodb://m");
+        env.default_to("LEDGER_URL", "sqlite:/l");
+        env.default_to("BLOBS_URL", "file:/c");
+        assert_eq!(env.store_url("LEDGER_URL", "sqlite").expose(), "sqlite:/l");
+        assert_eq!(env.store_url("BLOBS_URL", "file").expose(), "file:/b");
+        env.store_url("BLOBS_URL", "sqlite");
+        env.store_url("BLOBS_URL", "sqlite");
+        assert_eq!(env.finish(()).expect_err("the wrong kind").0.len(), 1, "told once");
     }
 
     #[test]

@@ -1,12 +1,20 @@
 //! The four services on real servers, for one test.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::Id;
+use futures_util::TryStreamExt;
+use mongodb::{
+    Client,
+    bson::{Document, doc},
+};
 use tempfile::TempDir;
 use testkit::{Mongod, Servers, SmtpServer};
 
-use crate::{Service, User};
+use crate::{
+    Service,
+    product::{Files, Kept, Product},
+};
 
 /// What a test wants otherwise than usual.
 #[derive(Default)]
@@ -33,11 +41,7 @@ pub struct App {
 }
 
 impl App {
-    pub async fn start() -> Self {
-        Self::start_with(Setup::default()).await
-    }
-
-    pub async fn start_with(setup: Setup) -> Self {
+    async fn launch(setup: Setup) -> Self {
         let servers = Servers::shared();
         let mongod = Mongod::start().await.expect("mongod starts");
         let smtp = SmtpServer::start().await.expect("the mail server starts");
@@ -76,22 +80,58 @@ impl App {
         self.converters.push(converter);
     }
 
-    /// A folder for the test's own files, removed with the app.
-    pub fn folder(&self) -> &Path {
+    async fn files(&self, store: &Client, name: &str) -> Files {
+        let database = store.database(name);
+        let whole = database.collection::<Document>("fs.files").count_documents(doc! {}).await.expect("count");
+        let chunks = database.collection::<Document>("fs.chunks");
+        let begun = chunks.distinct("files_id", doc! {}).await.expect("distinct").len() as u64;
+        // An empty file has no chunks.
+        Files { whole, any: begun.max(whole) }
+    }
+}
+
+impl Product for App {
+    async fn start_with(setup: Setup) -> Self {
+        Self::launch(setup).await
+    }
+
+    fn gateway(&self) -> &Service {
+        &self.gateway
+    }
+
+    fn workers(&self) -> Vec<&Service> {
+        self.converters.iter().collect()
+    }
+
+    fn services(&self) -> Vec<&Service> {
+        [&self.auth, &self.gateway, &self.notification].into_iter().chain(&self.converters).collect()
+    }
+
+    fn smtp(&self) -> &SmtpServer {
+        &self.smtp
+    }
+
+    fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// A new user, registered and logged in.
-    pub async fn user(&self, name: &str) -> User {
-        User::register(&self.gateway.url(), &format!("{name}@example.com"), "correct horse").await
-    }
-
-    /// All services, to look at their logs, say.
-    pub fn services(&self) -> Vec<&Service> {
-        [&self.auth, &self.gateway, &self.notification].into_iter().chain(&self.converters).collect()
+    async fn kept(&self) -> Kept {
+        let store = Client::with_uri_str(self.mongod.url()).await.expect("connect");
+        let ledger = store.database("mp3converter").collection::<Document>("jobs");
+        let records: Vec<Document> =
+            ledger.find(doc! {}).await.expect("find").try_collect().await.expect("all of them");
+        let done: Vec<_> =
+            records.iter().filter(|record| record.get_str("state").is_ok_and(|state| state == "done")).collect();
+        Kept {
+            videos: self.files(&store, "videos").await,
+            mp3s: self.files(&store, "mp3s").await,
+            records: records.len() as u64,
+            done: done.len() as u64,
+            attempts: done
+                .iter()
+                .filter_map(|record| record.get_i32("attempt").ok())
+                .map(|n| u64::from(n.unsigned_abs()))
+                .sum(),
+        }
     }
 }

@@ -1,9 +1,13 @@
 //! The product as its users meet it: programs, HTTP, AMQP and SMTP. Knows nothing of the inside.
 
+mod all_in_one;
 mod app;
+mod product;
 mod service;
 mod user;
 
+pub use all_in_one::AllInOne;
 pub use app::{App, Setup};
+pub use product::{Files, Kept, Product};
 pub use service::Service;
 pub use user::{User, text};

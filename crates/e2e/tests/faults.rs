@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use e2e::{App, Setup, text};
+use e2e::{App, Files, Product, Setup, text};
 use mongodb::{
     Client,
     bson::{Document, doc},
@@ -25,11 +25,7 @@ async fn converting(app: &App, id: &str) {
 }
 
 async fn exactly_one_mp3(app: &App) {
-    let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
-    let mp3s = store.database("mp3s");
-    assert_eq!(mp3s.collection::<Document>("fs.files").count_documents(doc! {}).await.expect("count"), 1);
-    let owners = mp3s.collection::<Document>("fs.chunks").distinct("files_id", doc! {}).await.expect("distinct");
-    assert_eq!(owners.len(), 1, "chunks of a broken attempt were left behind");
+    assert_eq!(app.kept().await.mp3s, Files::exactly(1), "remains of a broken attempt were left behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use e2e::App;
+use e2e::{App, Product};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_readiness_and_metrics_of_all_services() {

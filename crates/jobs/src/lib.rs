@@ -11,6 +11,7 @@
 //! that did not.
 
 mod mongo;
+mod sqlite;
 
 use std::{str::FromStr, time::Duration};
 
@@ -26,6 +27,7 @@ pub struct Jobs {
 #[derive(Clone, Debug)]
 enum Backend {
     Mongo(mongo::Ledger),
+    Sqlite(sqlite::Ledger),
 }
 
 /// Where a conversion stands.
@@ -212,17 +214,20 @@ macro_rules! backend {
     ($self:ident.$method:ident($($argument:expr),*)) => {
         match &$self.backend {
             Backend::Mongo(ledger) => ledger.$method($($argument),*).await,
+            Backend::Sqlite(ledger) => ledger.$method($($argument),*).await,
         }
     };
 }
 
 impl Jobs {
-    /// The ledger at `url` (`mongodb://`, `mongodb+srv://`: collection `jobs` of database
-    /// `mp3converter`). Connects when first used; fails only on an unusable URL.
+    /// The ledger at `url`. `mongodb://`, `mongodb+srv://`: collection `jobs` of database
+    /// `mp3converter`; connects when first used, and fails only on an unusable URL.
+    /// `sqlite:/PATH`: that file, made if it is missing; fails when it cannot be.
     pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
         let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
         let backend = match scheme {
             "mongodb" | "mongodb+srv" => Backend::Mongo(mongo::Ledger::connect(url).await?),
+            "sqlite" => Backend::Sqlite(sqlite::Ledger::connect(url).await?),
             other => anyhow::bail!("no ledger is known for {other:?} URLs"),
         };
         Ok(Self { backend })

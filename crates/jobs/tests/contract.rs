@@ -215,31 +215,82 @@ async fn workers_are_seen(jobs: Jobs) {
     assert!(!jobs.any_worker(NO_TIME).await.expect("ask"));
 }
 
+/// Makes a test of each promise, on the empty ledger that `$ledger` gives (with what it needs to
+/// stay alive).
+macro_rules! contract {
+    ($ledger:expr) => {
+        contract! { $ledger =>
+            a_job_goes_its_way
+            a_move_needs_the_state_it_expects
+            one_of_many_gets_the_lease
+            a_zombie_loses
+            a_failure_keeps_its_reason
+            what_is_given_back_can_be_taken
+            its_owner_can_end_it
+            a_message_without_a_record_makes_one
+            a_list_is_newest_first_in_pages_and_ones_own
+            what_is_stuck_is_claimed_by_one
+            workers_are_seen
+        }
+    };
+    ($ledger:expr => $($promise:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            let (jobs, _home) = $ledger.await;
+            super::$promise(jobs).await;
+        }
+    )*};
+}
+
 mod mongo {
     use super::*;
 
-    // The ledger's database has a fixed name, so each test has a server of its own.
-    macro_rules! contract {
-        ($($promise:ident)*) => {$(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $promise() {
-                let server = testkit::Mongod::start().await.expect("mongod");
-                super::$promise(Jobs::connect(&Secret::new(server.url())).await.expect("connect")).await;
-            }
-        )*};
+    /// The ledger's database has a fixed name, so each test has a server of its own.
+    async fn ledger() -> (Jobs, testkit::Mongod) {
+        let server = testkit::Mongod::start().await.expect("mongod");
+        (Jobs::connect(&Secret::new(server.url())).await.expect("connect"), server)
     }
 
-    contract! {
-        a_job_goes_its_way
-        a_move_needs_the_state_it_expects
-        one_of_many_gets_the_lease
-        a_zombie_loses
-        a_failure_keeps_its_reason
-        what_is_given_back_can_be_taken
-        its_owner_can_end_it
-        a_message_without_a_record_makes_one
-        a_list_is_newest_first_in_pages_and_ones_own
-        what_is_stuck_is_claimed_by_one
-        workers_are_seen
+    contract!(ledger());
+}
+
+mod sqlite {
+    use super::*;
+
+    fn url(folder: &tempfile::TempDir) -> Secret {
+        Secret::new(format!("sqlite:{}/jobs.db", folder.path().display()))
+    }
+
+    async fn ledger() -> (Jobs, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        (Jobs::connect(&url(&folder)).await.expect("connect"), folder)
+    }
+
+    contract!(ledger());
+
+    #[tokio::test]
+    async fn what_is_written_is_there_for_the_next_who_opens_the_file() {
+        let (jobs, folder) = ledger().await;
+        let id = stored(&jobs, "a@example.com").await;
+        drop(jobs);
+        let jobs = Jobs::connect(&url(&folder)).await.expect("connect");
+        assert_eq!(state(&jobs, &id).await, State::Stored);
+    }
+
+    /// As services in processes of their own have it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_several_who_have_the_file_open_one_gets_the_lease() {
+        let (jobs, folder) = ledger().await;
+        let id = stored(&jobs, "a@example.com").await;
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (url, id) = (url(&folder), id.clone());
+            workers.spawn(async move {
+                let jobs = Jobs::connect(&url).await.expect("connect");
+                jobs.lease(&id, &Id::fresh(), TTL).await.expect("lease")
+            });
+        }
+        let taken = workers.join_all().await.into_iter().filter(|lease| matches!(lease, Lease::Taken(_))).count();
+        assert_eq!(taken, 1);
     }
 }

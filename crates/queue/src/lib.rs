@@ -8,13 +8,14 @@
 mod amqp;
 mod fate;
 mod handling;
+mod sqlite;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use anyhow::{bail, ensure};
 use common::{CancellationToken, Secret};
 
-use crate::{amqp::Amqp, handling::Handler};
+use crate::{amqp::Amqp, handling::Handler, sqlite::Sqlite};
 
 /// A message: what it says, and what travels beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub struct Envelope {
 pub struct Delivery {
     pub envelope: Envelope,
     /// 1 for the first. Retries count; so do deliveries that a crash or a lost connection cut
-    /// short, where the server keeps count of them (RabbitMQ's quorum queues do, its classic
-    /// ones do not).
+    /// short, where the server keeps count of them (RabbitMQ's quorum queues and SQLite do,
+    /// RabbitMQ's classic queues do not).
     pub attempt: u32,
     /// How often it was put off with [`Verdict::Later`].
     pub deferred: u32,
@@ -112,18 +113,21 @@ pub struct Queue {
 #[derive(Clone)]
 enum Backend {
     Amqp(Arc<Amqp>),
+    Sqlite(Arc<Sqlite>),
 }
 
 impl Queue {
-    /// `amqp://user:password@host:port/vhost`, or `amqps:` for TLS.
+    /// `amqp://user:password@host:port/vhost`, or `amqps:` for TLS; `sqlite:/PATH` for a file,
+    /// which is made if it is missing.
     ///
     /// Connects in the background and keeps reconnecting, so a server that is down is no
-    /// error here; a URL or options that can never work are.
+    /// error here; a URL or options that can never work are, and a file that cannot be opened.
     pub async fn connect(url: &Secret, options: Options) -> anyhow::Result<Self> {
         ensure!(!options.retry_delays.is_empty(), "retry_delays must not be empty");
         let backend = match url.expose().split_once(':').map(|(scheme, _)| scheme) {
             Some("amqp" | "amqps") => Backend::Amqp(Arc::new(Amqp::connect(url, options)?)),
-            _ => bail!("the queue's URL must begin with amqp: or amqps:"),
+            Some("sqlite") => Backend::Sqlite(Arc::new(Sqlite::connect(url, options).await?)),
+            _ => bail!("the queue's URL must begin with amqp:, amqps: or sqlite:"),
         };
         Ok(Self { backend })
     }
@@ -133,6 +137,7 @@ impl Queue {
     pub async fn publish(&self, queue: &str, envelope: &Envelope) -> Result<(), PublishError> {
         match &self.backend {
             Backend::Amqp(amqp) => amqp.publish(queue, envelope).await,
+            Backend::Sqlite(sqlite) => sqlite.publish(queue, envelope).await,
         }
     }
 
@@ -162,6 +167,7 @@ impl Queue {
         let handler: Handler = Arc::new(move |delivery| Box::pin(handler(delivery)));
         match &self.backend {
             Backend::Amqp(amqp) => amqp.work(queue, slots, shutdown, handler).await,
+            Backend::Sqlite(sqlite) => sqlite.work(queue, slots, shutdown, handler).await,
         }
     }
 
@@ -169,6 +175,7 @@ impl Queue {
     pub async fn ping(&self) -> anyhow::Result<()> {
         match &self.backend {
             Backend::Amqp(amqp) => amqp.ping().await,
+            Backend::Sqlite(sqlite) => sqlite.ping().await,
         }
     }
 
@@ -177,6 +184,7 @@ impl Queue {
     pub async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
         match &self.backend {
             Backend::Amqp(amqp) => amqp.depth(queue).await,
+            Backend::Sqlite(sqlite) => sqlite.depth(queue).await,
         }
     }
 
@@ -184,6 +192,7 @@ impl Queue {
     pub async fn close(&self) {
         match &self.backend {
             Backend::Amqp(amqp) => amqp.close().await,
+            Backend::Sqlite(sqlite) => sqlite.close().await,
         }
     }
 }
@@ -192,6 +201,7 @@ impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.backend {
             Backend::Amqp(amqp) => write!(f, "Queue({amqp})"),
+            Backend::Sqlite(sqlite) => write!(f, "Queue({sqlite})"),
         }
     }
 }

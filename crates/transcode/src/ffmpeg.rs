@@ -11,6 +11,20 @@ use crate::whitelist;
 /// packet, 200 MB for two days of AAC.
 const MAX_ALLOC: usize = 256 * 1024 * 1024;
 
+/// The versions of FFmpeg's libraries that this program runs with, for people.
+pub fn versions() -> String {
+    // SAFETY: each returns a constant.
+    let found = unsafe {
+        [
+            ("libavformat", ffi::avformat_version()),
+            ("libavcodec", ffi::avcodec_version()),
+            ("libavutil", ffi::avutil_version()),
+        ]
+    };
+    let text = found.map(|(name, v)| format!("{name} {}.{}.{}", v >> 16, v >> 8 & 0xff, v & 0xff));
+    text.join(", ")
+}
+
 /// `ts` in microseconds.
 pub(crate) fn rescale_to_micros(ts: i64, time_base: ffmpeg_next::Rational) -> i64 {
     // SAFETY: plain arithmetic; FFmpeg's stream time bases are positive.

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 pub use convert::convert;
 pub use error::Error;
+pub use ffmpeg::versions;
 pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
 

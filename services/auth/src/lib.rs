@@ -1,5 +1,6 @@
-//! Who somebody is: accounts in MySQL, passwords as argon2id hashes, sessions as signed tokens.
+//! Who somebody is: accounts in MySQL or SQLite, passwords as argon2id hashes, sessions as signed tokens.
 
+pub mod accounts;
 mod password;
 mod routes;
 mod token;
@@ -14,7 +15,7 @@ use crate::{password::Passwords, routes::App, token::Tokens, users::Users};
 /// What the service needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the accounts are: `mysql:` or `mariadb:`.
+    /// Where the accounts are: `mysql:`, `mariadb:` or `sqlite:`.
     pub database: Secret,
     /// Signs tokens, and checks them.
     pub jwt_secret: Secret,
@@ -52,7 +53,7 @@ impl Config {
     ///
     /// | name | default | meaning |
     /// |---|---|---|
-    /// | `DATABASE_URL` | | `mysql://user:password@host:port/database`, instead of the `MYSQL_` ones; `?ssl-mode=REQUIRED`, or `VERIFY_IDENTITY` with `&ssl-ca=`, insists on TLS |
+    /// | `DATABASE_URL` | | `mysql://user:password@host:port/database` or `sqlite:/path`, instead of the `MYSQL_` ones; `?ssl-mode=REQUIRED`, or `VERIFY_IDENTITY` with `&ssl-ca=`, insists on TLS |
     /// | `MYSQL_HOST`, `MYSQL_PORT` | `localhost`, `3306` | the server |
     /// | `MYSQL_USER`, `MYSQL_PASSWORD` | `auth`, none | the account there, in any characters |
     /// | `MYSQL_DB` | `auth` | the database |
@@ -77,10 +78,10 @@ impl Config {
     }
 }
 
-/// Answers on `listener` until `shutdown`. The database need not be up yet.
+/// Answers on `listener` until `shutdown`. A database server need not be up yet.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     let app = App {
-        users: Users::connect(&config.database).context("DATABASE_URL")?,
+        users: Users::connect(&config.database).await.context("DATABASE_URL")?,
         passwords: Passwords::new().await?,
         tokens: Tokens::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
         registration: config.registration,

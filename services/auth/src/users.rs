@@ -1,11 +1,12 @@
 //! The accounts.
 
 mod mysql;
+mod sqlite;
 
 use common::{Env, Error, Result, Secret};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use self::mysql::MySql;
+use self::{mysql::MySql, sqlite::Sqlite};
 
 /// One account as it is stored.
 pub struct User {
@@ -24,12 +25,18 @@ pub struct Users(Backend);
 
 enum Backend {
     MySql(MySql),
+    Sqlite(Sqlite),
 }
 
 impl Users {
-    /// The accounts at a `mysql:` or `mariadb:` URL. Fails only if the URL is faulty.
-    pub fn connect(url: &Secret) -> anyhow::Result<Self> {
-        Ok(Self(Backend::MySql(MySql::connect(url.expose())?)))
+    /// The accounts at a `mysql:` or `mariadb:` URL, or in the file of a `sqlite:` one, which is
+    /// made if it is missing. Fails only if the URL is faulty or the file cannot be opened.
+    pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
+        let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
+        Ok(Self(match scheme {
+            "sqlite" => Backend::Sqlite(Sqlite::connect(url).await?),
+            _ => Backend::MySql(MySql::connect(url.expose())?),
+        }))
     }
 
     /// The account with this address, in whatever case either is written.
@@ -37,6 +44,7 @@ impl Users {
         let email = canonical(email);
         let found = match &self.0 {
             Backend::MySql(mysql) => mysql.find(&email).await,
+            Backend::Sqlite(sqlite) => sqlite.find(&email).await,
         };
         let user = found.map_err(Error::unavailable("database"))?;
         // A collation may find more than the address asked for: other accents, say.
@@ -48,6 +56,7 @@ impl Users {
         let email = canonical(email);
         let inserted = match &self.0 {
             Backend::MySql(mysql) => mysql.insert(&email, password_hash).await,
+            Backend::Sqlite(sqlite) => sqlite.insert(&email, password_hash).await,
         };
         if inserted.map_err(Error::unavailable("database"))? { Ok(()) } else { Err(Error::Taken) }
     }
@@ -57,13 +66,24 @@ impl Users {
     pub async fn replace_password(&self, user: &User, new: &str) -> anyhow::Result<bool> {
         match &self.0 {
             Backend::MySql(mysql) => mysql.replace_password(&user.email, &user.password, new).await,
+            Backend::Sqlite(sqlite) => sqlite.replace_password(&user.email, &user.password, new).await,
         }
+    }
+
+    /// All addresses, in order.
+    pub async fn emails(&self) -> Result<Vec<String>> {
+        let found = match &self.0 {
+            Backend::MySql(mysql) => mysql.emails().await,
+            Backend::Sqlite(sqlite) => sqlite.emails().await,
+        };
+        found.map_err(Error::unavailable("database"))
     }
 
     /// Whether the database answers; the error says why not.
     pub async fn ping(&self) -> anyhow::Result<()> {
         match &self.0 {
             Backend::MySql(mysql) => mysql.ping().await,
+            Backend::Sqlite(sqlite) => sqlite.ping().await,
         }
     }
 }
@@ -76,8 +96,10 @@ fn canonical(email: &str) -> String {
 /// `DATABASE_URL`, or one made of the classic `MYSQL_` variables.
 pub fn url_from_env(env: &mut Env) -> Secret {
     let classic = classic_url(env);
-    let url = env.url("DATABASE_URL", classic.expose(), &["mysql", "mariadb"]);
-    if let Err(error) = mysql::check(url.expose()) {
+    let url = env.url("DATABASE_URL", classic.expose(), &["mysql", "mariadb", "sqlite"]);
+    if !url.expose().starts_with("sqlite:")
+        && let Err(error) = mysql::check(url.expose())
+    {
         env.fault(format!("DATABASE_URL: {error:#}"));
     }
     url
@@ -120,6 +142,92 @@ impl std::str::FromStr for Tls {
     }
 }
 
+/// What every backend promises.
+#[cfg(test)]
+mod contract {
+    use common::start::install_crypto;
+    use testkit::Servers;
+
+    use super::{Error, Secret, Users};
+
+    async fn an_account_is_found_in_whatever_case(users: Users) {
+        users.insert(" Ada@Example.com ", "hash").await.expect("free");
+        for email in ["ada@example.com", "ADA@EXAMPLE.COM", " Ada@example.com"] {
+            let user = users.find(email).await.expect("asked").expect(email);
+            assert_eq!((user.email.as_str(), user.password.as_str()), ("ada@example.com", "hash"));
+            assert!(user.enabled);
+        }
+        for email in ["ada@example.co", "", "äda@example.com", "ada@example.com'--", "%"] {
+            assert!(users.find(email).await.expect("asked").is_none(), "{email}");
+        }
+        users.ping().await.expect("alive");
+    }
+
+    async fn an_address_is_taken_once(users: Users) {
+        users.insert("ada@example.com", "first").await.expect("free");
+        for email in ["ada@example.com", "ADA@example.com"] {
+            assert!(matches!(users.insert(email, "second").await, Err(Error::Taken)), "{email}");
+        }
+        assert_eq!(users.find("ada@example.com").await.expect("asked").expect("there").password, "first");
+        let before = users.emails().await.expect("listed").len();
+        users.insert("ben@example.com", "hash").await.expect("free");
+        let emails = users.emails().await.expect("listed");
+        assert!(emails.len() == before + 1 && emails.is_sorted(), "{emails:?}");
+    }
+
+    async fn a_password_is_replaced_only_by_who_knows_the_old_one(users: Users) {
+        users.insert("ada@example.com", "Old").await.expect("free");
+        let mut user = users.find("ada@example.com").await.expect("asked").expect("there");
+        assert!(users.replace_password(&user, "new").await.expect("asked"));
+        assert!(!users.replace_password(&user, "newer").await.expect("asked"), "it has changed meanwhile");
+        // Other case, other password.
+        user.password = "NEW".to_owned();
+        assert!(!users.replace_password(&user, "newest").await.expect("asked"));
+        assert_eq!(users.find("ada@example.com").await.expect("asked").expect("there").password, "new");
+    }
+
+    macro_rules! contract {
+        ($users:expr) => {
+            contract! { $users =>
+                an_account_is_found_in_whatever_case
+                an_address_is_taken_once
+                a_password_is_replaced_only_by_who_knows_the_old_one
+            }
+        };
+        ($users:expr => $($promise:ident)*) => {$(
+            #[tokio::test]
+            async fn $promise() {
+                let (users, _home) = $users.await;
+                super::$promise(users).await;
+            }
+        )*};
+    }
+
+    mod mysql {
+        use super::*;
+
+        async fn users() -> (Users, ()) {
+            install_crypto();
+            let url = Servers::shared().auth_database().await.expect("a database");
+            (Users::connect(&Secret::new(url)).await.expect("connect"), ())
+        }
+
+        contract!(users());
+    }
+
+    mod sqlite {
+        use super::*;
+
+        async fn users() -> (Users, tempfile::TempDir) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let url = format!("sqlite:{}/users.db", folder.path().display());
+            (Users::connect(&Secret::new(url)).await.expect("connect"), folder)
+        }
+
+        contract!(users());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Env, url_from_env};
@@ -138,7 +246,8 @@ mod tests {
         for (url, fault) in [
             ("mysql://a:b@c/d", None),
             ("mariadb://a:b@c:1/d?ssl-mode=required", None),
-            ("postgres://a:b@c/d", Some("mysql: or mariadb:")),
+            ("sqlite:/var/lib/users.db", None),
+            ("postgres://a:b@c/d", Some("mysql: or mariadb: or sqlite:")),
             ("mysql://a:b@c:port/d", Some("port")),
             ("mysql://a:b@c/d?ssl-mode=perhaps", Some("perhaps")),
         ] {

@@ -19,8 +19,9 @@ use crate::job::Worker;
 /// Where the worker's neighbours are, and how it works.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Uploads, results and the ledger.
-    pub store: Secret,
+    /// Uploads and results.
+    pub blobs: Secret,
+    pub ledger: Secret,
     pub queue: Secret,
     pub video_queue: String,
     pub mp3_queue: String,
@@ -38,8 +39,9 @@ pub struct Config {
 impl Config {
     pub fn from_env(env: &mut Env) -> Self {
         let config = Self {
-            store: env.url("MONGODB_URI", "mongodb://localhost:27017", &["mongodb", "mongodb+srv"]),
-            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps"]),
+            blobs: env.store_url("BLOBS_URL", "file"),
+            ledger: env.store_url("LEDGER_URL", "sqlite"),
+            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps", "sqlite"]),
             video_queue: env.string("VIDEO_QUEUE", "video"),
             mp3_queue: env.string("MP3_QUEUE", "mp3"),
             workers: env.parse("WORKERS", 1),
@@ -63,20 +65,20 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let options = queue::Options { name: "converter".to_owned(), ..Default::default() };
     let attempts = options.retry_delays.len() as u32 + 1;
     let queue = Queue::connect(&config.queue, options).await?;
-    let jobs = Jobs::connect(&config.store).await?;
-    let readiness = Readiness::default().with("store", &jobs, |jobs| async move { Ok(jobs.ping().await?) }).with(
-        "broker",
-        &queue,
-        |queue| async move { queue.ping().await },
-    );
+    let jobs = Jobs::connect(&config.ledger).await?;
+    let videos = Blobs::connect(&config.blobs, "videos").await?;
+    let readiness = Readiness::default()
+        .with("ledger", &jobs, |jobs| async move { Ok(jobs.ping().await?) })
+        .with("store", &videos, |videos| async move { Ok(videos.ping().await?) })
+        .with("broker", &queue, |queue| async move { queue.ping().await });
     // Health is answered until the last job is over.
     let idle = CancellationToken::new();
     let health = tokio::spawn(serve::serve(listener, serve::ops(readiness), config.limits.clone(), idle.clone()));
     let presence = tokio::spawn(tell_presence(jobs.clone(), shutdown.clone()));
 
     let worker = Arc::new(Worker {
-        videos: Blobs::connect(&config.store, "videos").await?,
-        mp3s: Blobs::connect(&config.store, "mp3s").await?,
+        videos,
+        mp3s: Blobs::connect(&config.blobs, "mp3s").await?,
         jobs,
         queue: queue.clone(),
         attempts,

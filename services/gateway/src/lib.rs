@@ -24,8 +24,9 @@ use crate::{auth_client::AuthClient, intake::Intake};
 pub struct Config {
     /// Base address of auth.
     pub auth: String,
-    /// Uploads, results and the ledger.
-    pub store: Secret,
+    /// Uploads and results.
+    pub blobs: Secret,
+    pub ledger: Secret,
     pub queue: Secret,
     pub video_queue: String,
     pub mp3_queue: String,
@@ -44,8 +45,9 @@ impl Config {
         Self {
             // The classic form is host:port alone.
             auth: if auth.contains("://") { auth } else { format!("http://{auth}") },
-            store: env.url("MONGODB_URI", "mongodb://localhost:27017", &["mongodb", "mongodb+srv"]),
-            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps"]),
+            blobs: env.store_url("BLOBS_URL", "file"),
+            ledger: env.store_url("LEDGER_URL", "sqlite"),
+            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps", "sqlite"]),
             video_queue: env.string("VIDEO_QUEUE", "video"),
             mp3_queue: env.string("MP3_QUEUE", "mp3"),
             max_upload_bytes: env.parse("MAX_UPLOAD_BYTES", 8 << 30),
@@ -70,9 +72,9 @@ struct App {
 
 /// Serves until `shutdown`; uploads that are running then are finished first.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let videos = Blobs::connect(&config.store, "videos").await?;
-    let mp3s = Blobs::connect(&config.store, "mp3s").await?;
-    let jobs = Jobs::connect(&config.store).await?;
+    let videos = Blobs::connect(&config.blobs, "videos").await?;
+    let mp3s = Blobs::connect(&config.blobs, "mp3s").await?;
+    let jobs = Jobs::connect(&config.ledger).await?;
     let queue =
         Queue::connect(&config.queue, queue::Options { name: "gateway".to_owned(), ..Default::default() }).await?;
     let app = App {
@@ -84,11 +86,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         config: Arc::new(config),
     };
 
-    let readiness = Readiness::default().with("store", &app.jobs, |jobs| async move { Ok(jobs.ping().await?) }).with(
-        "broker",
-        &queue,
-        |queue| async move { queue.ping().await },
-    );
+    let readiness = Readiness::default()
+        .with("ledger", &app.jobs, |jobs| async move { Ok(jobs.ping().await?) })
+        .with("store", &app.videos, |videos| async move { Ok(videos.ping().await?) })
+        .with("broker", &queue, |queue| async move { queue.ping().await });
     let reconciler = tokio::spawn(reconcile::run(app.clone(), queue.clone(), shutdown.clone()));
     let router = routes::router(app.clone()).merge(serve::ops(readiness));
     let served = serve::serve(listener, router, app.config.limits.clone(), shutdown).await;

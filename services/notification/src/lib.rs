@@ -33,7 +33,7 @@ pub struct Config {
     pub mp3_queue: String,
     /// The ledger, if there is one.
     pub ledger: Option<Secret>,
-    /// Where mails go: `smtp:`, `smtps:` or `smtp+starttls:`.
+    /// Where mails go: `smtp:`, `smtps:`, `smtp+starttls:` or `file:`.
     pub smtp_url: Secret,
     /// Whom they come from.
     pub mail_from: Sender,
@@ -49,10 +49,10 @@ impl Config {
     ///
     /// | name | default | meaning |
     /// |---|---|---|
-    /// | `AMQP_URL` | `amqp://guest:guest@rabbitmq:5672/%2f` | the broker |
+    /// | `AMQP_URL` | `amqp://guest:guest@rabbitmq:5672/%2f` | the broker, or `sqlite:/path` |
     /// | `MP3_QUEUE` | `mp3` | where the news comes from |
-    /// | `MONGODB_URI` | | the ledger; without it, mails are sent on the message's word alone |
-    /// | `SMTP_URL` | | `smtp://host:25` (plain), `smtps://user:password@host:465` (TLS), `smtp+starttls://user:password@host:587`; the port may be left out |
+    /// | `LEDGER_URL` | `MONGODB_URI` | the ledger, `mongodb:` or `sqlite:/path`; without it, mails are sent on the message's word alone |
+    /// | `SMTP_URL` | | `smtp://host:25` (plain), `smtps://user:password@host:465` (TLS), `smtp+starttls://user:password@host:587`; the port may be left out. Or `file:/folder` for `.eml` files |
     /// | `GMAIL_ADDRESS`, `GMAIL_PASSWORD` | | instead of `SMTP_URL`: Gmail, by STARTTLS |
     /// | `MAIL_FROM` | the Gmail address, else `mp3converter@localhost` | `address` or `Name <address>` |
     /// | `SMTP_TIMEOUT` | `30s` | for one mail |
@@ -62,11 +62,12 @@ impl Config {
     /// the authorities that TLS trusts, if they are not the system's.
     pub fn from_env(env: &mut Env) -> Self {
         let gmail = env.optional("GMAIL_ADDRESS");
-        let has_ledger = ["MONGODB_URI", "MONGODB_URI_FILE"].iter().any(|name| env.optional(name).is_some());
+        let has_ledger = ["LEDGER_URL", "LEDGER_URL_FILE", "MONGODB_URI", "MONGODB_URI_FILE"];
+        let has_ledger = has_ledger.iter().any(|name| env.optional(name).is_some());
         Self {
-            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps"]),
+            queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps", "sqlite"]),
             mp3_queue: env.string("MP3_QUEUE", "mp3"),
-            ledger: has_ledger.then(|| env.url("MONGODB_URI", "", &["mongodb", "mongodb+srv"])),
+            ledger: has_ledger.then(|| env.store_url("LEDGER_URL", "sqlite")),
             smtp_url: mail::url_from_env(env),
             mail_from: env.parse("MAIL_FROM", Sender::default_from(gmail.as_deref())),
             smtp_timeout: env.duration("SMTP_TIMEOUT", Duration::from_secs(30)),
@@ -90,7 +91,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         None => None,
     };
     if let Some(jobs) = &jobs {
-        readiness = readiness.with("store", jobs, |jobs| async move { Ok(jobs.ping().await?) });
+        readiness = readiness.with("ledger", jobs, |jobs| async move { Ok(jobs.ping().await?) });
     }
     // Health is answered until the last mail is out.
     let idle = CancellationToken::new();

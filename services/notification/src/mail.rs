@@ -1,5 +1,6 @@
 //! The post: hands a mail to whoever delivers it.
 
+mod eml;
 mod message;
 mod smtp;
 
@@ -9,7 +10,7 @@ use common::{Env, Secret};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::message::Sender;
-use self::{message::Message, smtp::Smtp};
+use self::{eml::Folder, message::Message, smtp::Smtp};
 
 /// A mail to one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +35,8 @@ pub enum Error {
     Transient(String),
 }
 
-/// Delivers mails. Each has a connection of its own, which is why none can be taken for
-/// another's success.
+/// Delivers mails. By SMTP each has a connection of its own, which is why none can be taken
+/// for another's success.
 #[derive(Debug)]
 pub struct Mailer {
     backend: Backend,
@@ -46,6 +47,7 @@ pub struct Mailer {
 #[derive(Debug)]
 enum Backend {
     Smtp(Box<Smtp>),
+    Files(Folder),
 }
 
 impl Backend {
@@ -53,13 +55,15 @@ impl Backend {
         let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
         match scheme {
             "smtp" | "smtps" | "smtp+starttls" => Ok(Self::Smtp(Box::new(Smtp::connect(url.expose())?))),
-            _ => anyhow::bail!("a URL that begins with smtp:, smtps: or smtp+starttls: is expected"),
+            "file" => Ok(Self::Files(Folder::connect(url.expose())?)),
+            _ => anyhow::bail!("a URL that begins with smtp:, smtps:, smtp+starttls: or file: is expected"),
         }
     }
 }
 
 impl Mailer {
-    /// Mails from `sender` by way of an `smtp:`, `smtps:` or `smtp+starttls:` URL. Connects to
+    /// Mails from `sender` by way of an `smtp:`, `smtps:` or `smtp+starttls:` URL, or as `.eml`
+    /// files into the folder of a `file:/PATH` one (special characters as `%xx`). Connects to
     /// nothing yet; fails only if the URL is faulty.
     pub fn connect(url: &Secret, sender: Sender, timeout: Duration) -> anyhow::Result<Self> {
         Ok(Self { backend: Backend::connect(url)?, sender, timeout })
@@ -71,6 +75,7 @@ impl Mailer {
         let message = Message::new(&self.sender, mail)?;
         match &self.backend {
             Backend::Smtp(smtp) => smtp.send(&message, self.timeout).await,
+            Backend::Files(folder) => folder.send(&mail.message_id, message, self.timeout).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The mailer against a real SMTP server, and against one that misbehaves.
 
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use notification::{
 };
 use testkit::{
     SmtpServer,
-    smtp::{Credentials, Fault, Phase, Security},
+    smtp::{self, Credentials, Fault, Phase, Security},
 };
 use tokio::net::TcpListener;
 
@@ -41,6 +42,16 @@ fn mail() -> Mail {
     letters.done("job1", "owner@example.org", &fid, Some("Größe.mp4"))
 }
 
+/// What both backends promise of a mail, in the form in which it arrived.
+fn assert_as_it_was_written(got: &smtp::Mail) {
+    assert_eq!(got.subject(), "MP3 Download");
+    assert_eq!(got.text().trim_end(), mail().body.trim_end());
+    assert_eq!(got.text().lines().next(), Some("mp3 file_id: 65a1b2c3d4e5f60718293a4b is now ready!"));
+    assert_eq!(got.message_id().as_deref(), Some("job1.done@example.com"));
+    assert_eq!(got.header("Auto-Submitted").as_deref(), Some("auto-generated"));
+    assert!(got.raw.is_ascii());
+}
+
 #[tokio::test]
 async fn a_mail_arrives_as_it_was_written() {
     let server = SmtpServer::start().await.expect("a server");
@@ -51,13 +62,66 @@ async fn a_mail_arrives_as_it_was_written() {
         (got.from.as_str(), got.to.as_slice()),
         ("mp3@example.com", ["owner@example.org".to_owned()].as_slice())
     );
-    assert_eq!(got.subject(), "MP3 Download");
-    assert_eq!(got.text().trim_end(), mail().body.trim_end());
-    assert_eq!(got.text().lines().next(), Some("mp3 file_id: 65a1b2c3d4e5f60718293a4b is now ready!"));
-    assert_eq!(got.message_id().as_deref(), Some("job1.done@example.com"));
-    assert_eq!(got.header("Auto-Submitted").as_deref(), Some("auto-generated"));
+    assert_as_it_was_written(got);
     assert!(got.acknowledged && !got.encrypted && got.credentials.is_none());
-    assert!(got.raw.is_ascii());
+}
+
+/// What lies in a folder of mails, by name.
+fn files(folder: &Path) -> Vec<(String, smtp::Mail)> {
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("an entry").path();
+        let raw = std::fs::read(&path).expect("a file");
+        let mail = smtp::Mail {
+            raw,
+            from: String::new(),
+            to: Vec::new(),
+            credentials: None,
+            encrypted: false,
+            acknowledged: true,
+        };
+        (path.file_name().expect("a name").to_str().expect("text").to_owned(), mail)
+    };
+    let mut files: Vec<_> = std::fs::read_dir(folder).expect("a folder").map(read).collect();
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    files
+}
+
+#[tokio::test]
+async fn a_mail_becomes_a_file_as_it_was_written() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("all mails");
+    let mailer = mailer(&format!("file:{}", folder.display()).replace(' ', "%20"));
+    // The same mail again is still one.
+    for _ in 0..2 {
+        mailer.send(&mail()).await.expect("written");
+    }
+    let body = format!(".\n..\n{}\nend\n", "long ".repeat(400));
+    let other = Mail { message_id: "<job2.done@example.com>".into(), body, ..mail() };
+    mailer.send(&other).await.expect("written");
+    let files = files(&folder);
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["job1.done@example.com.eml", "job2.done@example.com.eml"]);
+    let got = &files[0].1;
+    assert_as_it_was_written(got);
+    assert_eq!(got.header("To").as_deref(), Some("owner@example.org"));
+    assert_eq!(got.header("From").as_deref(), Some("\"MP3 Converter\" <mp3@example.com>"));
+    let text = String::from_utf8(got.raw.clone()).expect("text");
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "lines end as in a mail");
+    assert_eq!(files[1].1.text().trim_end(), other.body.trim_end());
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_delays_the_mail() {
+    let home = tempfile::tempdir().expect("a folder");
+    let blocked = home.path().join("mails");
+    std::fs::write(&blocked, "a file where the folder should be").expect("written");
+    let mailer = mailer(&format!("file:{}", blocked.display()));
+    let error = mailer.send(&mail()).await.expect_err("no folder");
+    assert!(matches!(error, Error::Transient(_)), "{error}");
+    let error = mailer.send(&Mail { to: "nobody".into(), ..mail() }).await.expect_err("no address");
+    assert!(matches!(error, Error::Permanent(_)), "{error}");
+    std::fs::remove_file(&blocked).expect("removed");
+    mailer.send(&mail()).await.expect("written");
 }
 
 #[tokio::test]
@@ -256,7 +320,7 @@ fn faults_are_told() {
         (&[][..], "SMTP_URL must be set, or GMAIL_ADDRESS and GMAIL_PASSWORD"),
         (&[("GMAIL_ADDRESS", "me@gmail.com")], "belong together"),
         (&[("GMAIL_PASSWORD", "secret")], "belong together"),
-        (&[("SMTP_URL", "http://a.b")], "smtp:, smtps: or smtp+starttls:"),
+        (&[("SMTP_URL", "http://a.b")], "smtp:, smtps:, smtp+starttls: or file:"),
         (&[("SMTP_URL", "smtp://me@a.b")], "a user and a password"),
         (&[("SMTP_URL", "smtp://a.b"), ("MAIL_FROM", "nobody")], "MAIL_FROM: an e-mail address"),
         (&[("SMTP_URL", "smtp://a.b"), ("SMTP_TIMEOUT", "soon")], "SMTP_TIMEOUT"),

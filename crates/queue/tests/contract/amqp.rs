@@ -11,37 +11,9 @@ use lapin::{
 use queue::{Options, Queue, Verdict, dead_letters};
 use testkit::{Servers, Vhost, eventually};
 
-use crate::{
-    kit::{SOON, Worker, connect, depth_becomes, envelope, text},
-    suite,
-};
+use crate::kit::{SOON, Worker, connect, depth_becomes, envelope, text};
 
-/// Makes a test of each property.
-macro_rules! contract {
-    ($($property:ident)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $property() {
-            suite::$property(&home().await.url()).await;
-        }
-    )*};
-}
-
-contract! {
-    each_message_goes_to_exactly_one_handler
-    a_message_waits_for_its_worker
-    a_slow_worker_hoards_nothing
-    slots_bound_what_runs_at_once
-    retries_come_back_later_and_end_among_the_dead
-    dead_is_dead_at_once
-    later_keeps_the_attempt_but_has_an_end
-    later_mixes_with_retry
-    a_panic_costs_one_attempt_and_no_worker
-    two_queues_do_not_mix
-    shutdown_lets_the_running_handler_finish
-    work_that_is_cut_short_comes_again
-    many_may_be_first
-    answers_a_ping_and_ends_when_closed
-}
+contract!(home());
 
 async fn home() -> Vhost {
     Servers::shared().vhost().await.expect("a virtual host")
@@ -147,28 +119,6 @@ async fn a_queue_deleted_meanwhile_is_made_again() {
     worker.has_seen(8).await;
     depth_becomes(&queue, &dead_letters("video"), 1).await;
     worker.stop().await;
-}
-
-/// A quorum queue counts deliveries that came to nothing; a poisonous message ends.
-#[tokio::test]
-async fn a_message_that_kills_its_workers_ends_among_the_dead() {
-    let home = home().await;
-    let queue = connect(&home.url()).await;
-    queue.publish("video", &envelope("poison")).await.expect("published");
-    let mut attempts = Vec::new();
-    loop {
-        let (worker, _gate) = Worker::gated(&queue, "video");
-        let came = async {
-            let dead = eventually(SOON, || async { queue.depth(&dead_letters("video")).await.is_ok_and(|n| n > 0) });
-            tokio::select! { seen = worker.has_seen(1) => Some(seen), () = dead => None }
-        };
-        match came.await {
-            Some(seen) => attempts.push(seen[0].attempt),
-            None => break worker.stop().await,
-        }
-        worker.abort();
-    }
-    assert_eq!(attempts, (1..=21).collect::<Vec<_>>());
 }
 
 #[tokio::test]

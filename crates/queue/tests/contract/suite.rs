@@ -207,6 +207,26 @@ pub async fn work_that_is_cut_short_comes_again(url: &str) {
     assert_eq!(queue.depth(Q).await.expect("depth"), 0);
 }
 
+/// Deliveries that came to nothing are counted; a poisonous message ends.
+pub async fn a_message_that_kills_its_workers_ends_among_the_dead(url: &str) {
+    let queue = connect(url).await;
+    queue.publish(Q, &envelope("poison")).await.expect("published");
+    let mut attempts = Vec::new();
+    loop {
+        let (worker, _gate) = Worker::gated(&queue, Q);
+        let came = async {
+            let dead = eventually(SOON, || async { queue.depth(&dead_letters(Q)).await.is_ok_and(|n| n > 0) });
+            tokio::select! { seen = worker.has_seen(1) => Some(seen), () = dead => None }
+        };
+        match came.await {
+            Some(seen) => attempts.push(seen[0].attempt),
+            None => break worker.stop().await,
+        }
+        worker.abort();
+    }
+    assert_eq!(attempts, (1..=21).collect::<Vec<_>>());
+}
+
 pub async fn many_may_be_first(url: &str) {
     let queues = join_all((0..6).map(|_| connect(url))).await;
     let message = envelope("a");

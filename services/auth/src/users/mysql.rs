@@ -97,6 +97,11 @@ impl MySql {
         within(async { Ok(query.execute(&self.pool).await?.rows_affected() == 1) }).await
     }
 
+    pub async fn emails(&self) -> anyhow::Result<Vec<String>> {
+        let query = sqlx::query_scalar("SELECT email FROM `user` ORDER BY email");
+        within(query.fetch_all(&self.pool)).await
+    }
+
     pub async fn ping(&self) -> anyhow::Result<()> {
         within(async { self.pool.execute("SELECT 1").await.map(drop) }).await
     }

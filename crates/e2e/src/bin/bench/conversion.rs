@@ -3,6 +3,7 @@
 use std::{process::Command, time::Instant};
 
 use anyhow::ensure;
+use e2e::Product;
 use serde_json::Value;
 use testkit::media;
 

@@ -11,7 +11,7 @@ mod transfer;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use e2e::{App, Setup, User};
+use e2e::{App, Product, Setup, User};
 use testkit::media;
 
 /// What all measurements share.

@@ -1,0 +1,300 @@
+//! The ledger in an SQLite file. Columns are called as the fields in MongoDB are.
+//!
+//! Every move is one `UPDATE … RETURNING`: SQLite takes the write lock before it looks, so
+//! what was looked at is still so when it is changed. Times are this machine's, the only one
+//! that can have the file open.
+
+use std::time::Duration;
+
+use common::{Id, Secret};
+use sqlite::{Schema, millis, now};
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
+use time::OffsetDateTime;
+
+use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
+
+const SCHEMA: Schema = Schema {
+    version: 1,
+    sql: "
+        CREATE TABLE jobs (
+            _id TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            filename TEXT,
+            state TEXT NOT NULL,
+            percent INTEGER NOT NULL DEFAULT 0,
+            video_fid TEXT NOT NULL UNIQUE,
+            video_bytes INTEGER,
+            mp3_fid TEXT,
+            mp3_bytes INTEGER,
+            duration_s REAL,
+            reason TEXT,
+            attempt INTEGER NOT NULL DEFAULT 0,
+            -- Ids with a space before each.
+            outputs TEXT NOT NULL DEFAULT '',
+            lease_until INTEGER,
+            told_at INTEGER,
+            mailed_at INTEGER,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX jobs_of_owner ON jobs (owner, created_at, _id);
+        CREATE INDEX jobs_by_mp3 ON jobs (mp3_fid) WHERE mp3_fid IS NOT NULL;
+        CREATE INDEX jobs_by_age ON jobs (state, updated_at);
+        CREATE TABLE workers (_id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL) STRICT;
+    ",
+};
+
+/// A move of the record `?2` at the time `?1`, if the condition holds.
+macro_rules! step {
+    ($fields:literal if $condition:literal) => {
+        sqlx::query(concat!(
+            "UPDATE jobs SET updated_at = ?1",
+            $fields,
+            " WHERE _id = ?2 AND ",
+            $condition,
+            " RETURNING *"
+        ))
+        .bind(now())
+    };
+}
+
+/// A move of the record that has stood still longest, since `?2` at the least.
+macro_rules! oldest {
+    ($fields:literal if $condition:literal) => {
+        concat!(
+            "UPDATE jobs SET updated_at = ?1",
+            $fields,
+            " WHERE _id = \
+             (SELECT _id FROM jobs WHERE ",
+            $condition,
+            " ORDER BY updated_at LIMIT 1) RETURNING *"
+        )
+    };
+}
+
+type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
+
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pool: SqlitePool,
+}
+
+impl Ledger {
+    pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
+        Ok(Self { pool: sqlite::open(url, SCHEMA).await? })
+    }
+
+    pub async fn ping(&self) -> Result<()> {
+        self.find("_id", &Id::fresh()).await.map(drop)
+    }
+
+    pub async fn create(&self, new: NewJob) -> Result<()> {
+        self.insert(new, State::Uploading).await
+    }
+
+    async fn insert(&self, new: NewJob, state: State) -> Result<()> {
+        // A record that is there is somebody else's for `adopt`, and then it is the record.
+        let insert = sqlx::query(
+            "INSERT INTO jobs (_id, owner, filename, state, video_fid, created_at, updated_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT DO NOTHING",
+        );
+        let insert = insert.bind(new.id.as_str()).bind(&new.owner).bind(&new.filename).bind(state.as_str());
+        insert.bind(new.video_fid.as_str()).bind(now()).execute(&self.pool).await.map_err(away)?;
+        Ok(())
+    }
+
+    pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
+        let (id, video_fid) = (video_fid.clone(), video_fid.clone());
+        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid };
+        self.insert(new, State::Queued).await?;
+        let found = self.find("video_fid", &id).await?;
+        found.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
+    }
+
+    /// `key` is the name of a column.
+    pub async fn find(&self, key: &'static str, id: &Id) -> Result<Option<Job>> {
+        let query = sqlx::query(AssertSqlSafe(format!("SELECT * FROM jobs WHERE {key} = ?"))).bind(id.as_str());
+        let found = query.fetch_optional(&self.pool).await.map_err(away)?;
+        found.as_ref().map(job).transpose()
+    }
+
+    async fn update(&self, statement: Statement<'_>) -> Result<Option<Job>> {
+        // All rows, though there is one at the most: the commit comes after the last one, and
+        // who stops at the first does not hear whether it went well.
+        let moved = statement.fetch_all(&self.pool).await.map_err(away)?;
+        moved.first().map(job).transpose()
+    }
+
+    async fn moved(&self, statement: Statement<'_>) -> Result<bool> {
+        Ok(self.update(statement).await?.is_some())
+    }
+
+    pub async fn still_uploading(&self, id: &Id) -> Result<bool> {
+        self.moved(step!("" if "state = 'uploading'").bind(id.as_str())).await
+    }
+
+    pub async fn abandon(&self, id: &Id) -> Result<bool> {
+        self.moved(step!(", state = 'deleting'" if "state = 'uploading'").bind(id.as_str())).await
+    }
+
+    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
+        let step = step!(", state = 'stored', video_bytes = ?3" if "state = 'uploading'");
+        if self.moved(step.bind(id.as_str()).bind(video_bytes as i64)).await? {
+            return Ok(true);
+        }
+        // A caller who repeats a move finds it made.
+        Ok(self.find("_id", id).await?.is_some_and(|job| job.video_bytes == Some(video_bytes) && !job.state.is_over()))
+    }
+
+    pub async fn queued(&self, id: &Id) -> Result<bool> {
+        self.moved(step!(", state = 'queued'" if "state = 'stored'").bind(id.as_str())).await
+    }
+
+    pub async fn take(&self, id: &Id, output: &Id, ttl: Duration) -> Result<Option<Job>> {
+        let step = step!(
+            ", state = 'converting', percent = 0, attempt = attempt + 1, outputs = outputs || ' ' || ?3, \
+             lease_until = ?1 + ?4"
+            if "(state IN ('stored', 'queued') OR (state = 'converting' AND lease_until <= ?1))"
+        );
+        self.update(step.bind(id.as_str()).bind(output.as_str()).bind(millis(ttl))).await
+    }
+
+    pub async fn renew(&self, id: &Id, attempt: u32, percent: u8, ttl: Duration) -> Result<bool> {
+        let step = step!(", percent = ?4, lease_until = ?1 + ?5" if "state = 'converting' AND attempt = ?3");
+        self.moved(step.bind(id.as_str()).bind(attempt).bind(percent).bind(millis(ttl))).await
+    }
+
+    pub async fn release(&self, id: &Id, attempt: u32) -> Result<bool> {
+        let step = step!(", state = 'queued', percent = 0" if "state = 'converting' AND attempt = ?3");
+        self.moved(step.bind(id.as_str()).bind(attempt)).await
+    }
+
+    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<bool> {
+        let step = step!(
+            ", state = 'done', percent = 100, mp3_fid = ?4, mp3_bytes = ?5, duration_s = ?6"
+            if "state = 'converting' AND attempt = ?3"
+        );
+        let step = step.bind(id.as_str()).bind(attempt).bind(output.mp3_fid.as_str()).bind(output.mp3_bytes as i64);
+        if self.moved(step.bind(output.duration.as_secs_f64())).await? {
+            return Ok(true);
+        }
+        // As in `stored`: a repeated move finds its own result.
+        Ok(self.find("_id", id).await?.is_some_and(|job| job.mp3_fid.as_ref() == Some(&output.mp3_fid)))
+    }
+
+    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
+        let step = step!(", state = 'failed', reason = ?4" if "state = 'converting' AND attempt = ?3");
+        if self.moved(step.bind(id.as_str()).bind(attempt).bind(reason)).await? {
+            return Ok(true);
+        }
+        let same = |job: &Job| job.state == State::Failed && job.attempt == attempt;
+        Ok(self.find("_id", id).await?.as_ref().is_some_and(same))
+    }
+
+    pub async fn done_elsewhere(&self, id: &Id, mp3_fid: &Id) -> Result<bool> {
+        let step = step!(
+            ", state = 'done', percent = 100, mp3_fid = ?3, told_at = ?1"
+            if "state IN ('uploading', 'stored', 'queued', 'converting')"
+        );
+        self.moved(step.bind(id.as_str()).bind(mp3_fid.as_str())).await
+    }
+
+    /// `field` is the name of a column.
+    pub async fn note(&self, id: &Id, field: &'static str) -> Result<bool> {
+        let sql =
+            format!("UPDATE jobs SET updated_at = ?1, {field} = ?1 WHERE _id = ?2 AND {field} IS NULL RETURNING *");
+        self.moved(sqlx::query(AssertSqlSafe(sql)).bind(now()).bind(id.as_str())).await
+    }
+
+    pub async fn cancel(&self, id: &Id) -> Result<bool> {
+        let step = step!(", state = 'cancelled'" if "state IN ('uploading', 'stored', 'queued', 'converting')");
+        self.moved(step.bind(id.as_str())).await
+    }
+
+    pub async fn deleting(&self, id: &Id) -> Result<bool> {
+        let step = step!(", state = 'deleting'" if "state IN ('done', 'failed', 'cancelled', 'deleting')");
+        self.moved(step.bind(id.as_str())).await
+    }
+
+    pub async fn remove(&self, id: &Id) -> Result<bool> {
+        let delete = sqlx::query("DELETE FROM jobs WHERE _id = ? AND state = 'deleting'").bind(id.as_str());
+        Ok(delete.execute(&self.pool).await.map_err(away)?.rows_affected() > 0)
+    }
+
+    pub async fn list(&self, owner: &str, cursor: Option<&Cursor>, limit: usize) -> Result<Vec<Job>> {
+        let query = sqlx::query(
+            "SELECT * FROM jobs WHERE owner = ?1 AND state <> 'deleting' \
+             AND (?2 IS NULL OR (created_at, _id) < (?2, ?3)) \
+             ORDER BY created_at DESC, _id DESC LIMIT ?4",
+        );
+        let query = query.bind(owner).bind(cursor.map(|cursor| cursor.created_ms));
+        let query = query.bind(cursor.map(|cursor| cursor.id.as_str())).bind(limit as i64);
+        query.fetch_all(&self.pool).await.map_err(away)?.iter().map(job).collect()
+    }
+
+    pub async fn here(&self, worker: &Id) -> Result<()> {
+        let seen = sqlx::query("INSERT INTO workers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen_at = ?2");
+        seen.bind(worker.as_str()).bind(now()).execute(&self.pool).await.map_err(away)?;
+        Ok(())
+    }
+
+    pub async fn any_worker(&self, age: Duration) -> Result<bool> {
+        let gone = sqlx::query("DELETE FROM workers WHERE seen_at <= ?").bind(now() - millis(age));
+        gone.execute(&self.pool).await.map_err(away)?;
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM workers)").fetch_one(&self.pool).await.map_err(away)
+    }
+
+    pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
+        let sql = match stuck {
+            Stuck::Upload => oldest!(", state = 'deleting'" if "state = 'uploading' AND updated_at <= ?2"),
+            Stuck::Stored => oldest!("" if "state = 'stored' AND updated_at <= ?2"),
+            Stuck::Queued => oldest!("" if "state = 'queued' AND updated_at <= ?2"),
+            Stuck::Lease => oldest!(", state = 'stored'" if "state = 'converting' AND lease_until <= ?2"),
+            Stuck::Untold => {
+                oldest!("" if "state IN ('done', 'failed') AND told_at IS NULL AND updated_at <= ?2")
+            }
+            Stuck::Deleting => oldest!("" if "state = 'deleting' AND updated_at <= ?2"),
+        };
+        let now = now();
+        self.update(sqlx::query(sql).bind(now).bind(now - millis(age))).await
+    }
+}
+
+fn job(row: &SqliteRow) -> Result<Job> {
+    let bytes = |column| row.try_get::<Option<i64>, _>(column).map(|bytes| bytes.map(i64::unsigned_abs));
+    let is_set = |column| row.try_get::<Option<i64>, _>(column).map(|at| at.is_some());
+    let id = |column| row.try_get::<Option<&str>, _>(column).map_err(away)?.map(parse).transpose();
+    let missing = || Error(anyhow::anyhow!("a record without an id"));
+    let outputs: &str = row.try_get("outputs").map_err(away)?;
+    Ok(Job {
+        id: id("_id")?.ok_or_else(missing)?,
+        owner: row.try_get("owner").map_err(away)?,
+        filename: row.try_get("filename").map_err(away)?,
+        state: row.try_get::<&str, _>("state").map_err(away)?.parse()?,
+        percent: row.try_get("percent").map_err(away)?,
+        video_fid: id("video_fid")?.ok_or_else(missing)?,
+        video_bytes: bytes("video_bytes").map_err(away)?,
+        mp3_fid: id("mp3_fid")?,
+        mp3_bytes: bytes("mp3_bytes").map_err(away)?,
+        duration_s: row.try_get("duration_s").map_err(away)?,
+        reason: row.try_get("reason").map_err(away)?,
+        attempt: row.try_get("attempt").map_err(away)?,
+        outputs: outputs.split_whitespace().map(parse).collect::<Result<_>>()?,
+        told: is_set("told_at").map_err(away)?,
+        mailed: is_set("mailed_at").map_err(away)?,
+        created_at: time(row.try_get("created_at").map_err(away)?)?,
+        updated_at: time(row.try_get("updated_at").map_err(away)?)?,
+    })
+}
+
+fn parse(id: &str) -> Result<Id> {
+    id.parse().map_err(|e: common::id::NotAnId| Error(e.into()))
+}
+
+fn time(millis: i64) -> Result<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).map_err(|e| Error(e.into()))
+}
+
+fn away(error: sqlx::Error) -> Error {
+    Error(error.into())
+}

@@ -1,0 +1,150 @@
+//! `convert`: the engine alone, from file to file.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use transcode::{Encoding, Options, Progress, Summary};
+
+use crate::target::{STANDARD, Target, open};
+
+/// As shells have it for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+/// Steps of the bar, whose length is not known from the start.
+const STEPS: u64 = 1_000;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Films or recordings; - reads standard input
+    #[arg(required = true, value_name = "IN")]
+    inputs: Vec<PathBuf>,
+    /// The MP3, or a folder for one of each input; - writes standard output
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Overwrites what is there
+    #[arg(short, long)]
+    force: bool,
+    /// Variable bit rate, from 0 (best) to 9 (smallest) [default: 2]
+    #[arg(short, long, value_name = "0-9", conflicts_with = "bitrate")]
+    quality: Option<u8>,
+    /// Constant bit rate, in kbit/s
+    #[arg(short, long, value_name = "KBPS")]
+    bitrate: Option<u32>,
+}
+
+pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let targets = Target::of_each(&arguments.inputs, &arguments.output)?;
+    let stop = stop_on_ctrl_c()?;
+    let mut failed = 0;
+    for (input, target) in arguments.inputs.iter().zip(&targets) {
+        match one(input, target, arguments, &stop) {
+            Ok(()) => {}
+            Err(_) if stop.load(Ordering::Relaxed) => {
+                eprintln!("mp3converter: stopped; {target} was not made");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+            // The others may do better.
+            Err(error) => {
+                eprintln!("mp3converter: {}: {error:#}", input.display());
+                failed += 1;
+            }
+        }
+    }
+    if failed > 0 && targets.len() > 1 {
+        eprintln!("mp3converter: {failed} of {} were not converted", targets.len());
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// True once Ctrl-C was pressed: the work then ends in order, and leaves no half file.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::<AtomicBool>::default();
+    let (runtime, pressed) = (crate::runtime()?, stop.clone());
+    // Its own thread, since the engine occupies this one.
+    std::thread::spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            pressed.store(true, Ordering::Relaxed);
+        }
+        // Who presses it again does not want to wait.
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            std::process::exit(INTERRUPTED.into());
+        }
+    });
+    Ok(stop)
+}
+
+fn one(input: &Path, target: &Target, arguments: &Arguments, stop: &AtomicBool) -> anyhow::Result<()> {
+    // Before the work, so that nobody waits for a name that is taken.
+    let draft = target.draft(arguments.force)?;
+    let file = open(input)?;
+    let title = input.file_stem().filter(|_| input.as_os_str() != STANDARD);
+    let encoding = match (arguments.quality, arguments.bitrate) {
+        (Some(quality), _) => Encoding::Vbr(quality),
+        (None, Some(kbps)) => Encoding::Cbr(kbps),
+        (None, None) => Encoding::default(),
+    };
+    let title_fallback = title.map(|stem| stem.to_string_lossy().into_owned());
+    let options = Options { encoding, title_fallback, ..Options::default() };
+
+    let bar = bar(input);
+    let started = Instant::now();
+    let summary = transcode::convert(file, &mut draft.sink()?, &options, &mut |progress| {
+        show(&bar, progress, started.elapsed());
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.finish_and_clear();
+    // Its own words say what is wrong; what the reader or the disk said stands behind them.
+    let summary = summary.map_err(anyhow::Error::new)?;
+    draft.finish(arguments.force).context("the MP3 was made, but not kept")?;
+    report(input, target, &summary, started.elapsed());
+    Ok(())
+}
+
+/// Drawn on a terminal only.
+fn bar(input: &Path) -> ProgressBar {
+    let template = "{prefix}  {wide_bar} {percent:>3}%  {msg}  {eta} left";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
+    ProgressBar::new(STEPS).with_style(style).with_prefix(name)
+}
+
+fn show(bar: &ProgressBar, progress: Progress, elapsed: Duration) {
+    bar.set_message(format!("{:.0}x", speed(progress.done, elapsed)));
+    if let Some(percent) = progress.percent() {
+        bar.set_position((f64::from(percent) / 100.0 * STEPS as f64) as u64);
+    }
+}
+
+/// Seconds of sound for each second of work.
+fn speed(sound: Duration, work: Duration) -> f64 {
+    sound.as_secs_f64() / work.as_secs_f64().max(0.001)
+}
+
+fn report(input: &Path, target: &Target, made: &Summary, work: Duration) {
+    // Standard output may be the MP3.
+    eprintln!(
+        "{} → {target}: {} min, {}, in {:.1} s ({:.0} times as fast as it plays)",
+        input.display(),
+        minutes(made.duration),
+        HumanBytes(made.bytes_out),
+        work.as_secs_f64(),
+        speed(made.duration, work),
+    );
+    if made.packets_skipped > 0 {
+        eprintln!("  {} damaged pieces of sound were left out", made.packets_skipped);
+    }
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}

@@ -1,0 +1,155 @@
+//! The program as its users type it.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+use testkit::media;
+
+/// Runs the program in `folder`, with its data there too.
+fn run(folder: &Path, arguments: &[&str], input: Option<&[u8]>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mp3converter"));
+    command.args(arguments).current_dir(folder).env_clear().env("HOME", folder).env("HTTP_ADDR", "127.0.0.1:0");
+    let piped = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut child = command.stdin(piped).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        let input = input.to_owned();
+        std::thread::spawn(move || stdin.write_all(&input));
+    }
+    child.wait_with_output().expect("it ends")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn home() -> (TempDir, PathBuf) {
+    let home = tempfile::tempdir().expect("a folder");
+    let film = home.path().join("Ein Film.mp4");
+    media::film(&film, 3.0, &media::Film::default()).expect("a film");
+    (home, film)
+}
+
+/// The names in a folder, but for the program's data.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<_> = entries.map(|e| e.expect("an entry").file_name().into_string().expect("text")).collect();
+    names.retain(|name| name != ".local");
+    names.sort();
+    names
+}
+
+fn assert_is_the_films_sound(mp3: &[u8]) {
+    let mp3 = media::decode_mp3(mp3).expect("an MP3");
+    assert!((mp3.seconds() - 3.0).abs() < 0.05, "{}", mp3.seconds());
+}
+
+#[test]
+fn a_file_becomes_a_file_and_none_is_overwritten() {
+    let (home, _) = home();
+    let output = run(home.path(), &["convert", "Ein Film.mp4", "x.mp3"], None);
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", said(&output));
+    assert!(said(&output).contains("Ein Film.mp4 → x.mp3: 0:03 min"), "{}", said(&output));
+    let mp3 = home.path().join("x.mp3");
+    assert_is_the_films_sound(&fs::read(&mp3).expect("read"));
+
+    fs::write(&mp3, "precious").expect("written");
+    let output = run(home.path(), &["convert", "Ein Film.mp4", "x.mp3"], None);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("x.mp3 exists; --force"), "{}", said(&output));
+    assert_eq!(fs::read(&mp3).expect("read"), b"precious");
+    let output = run(home.path(), &["convert", "--force", "--bitrate", "128", "Ein Film.mp4", "x.mp3"], None);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_is_the_films_sound(&fs::read(&mp3).expect("read"));
+    assert_eq!(names(home.path()), ["Ein Film.mp4", "x.mp3"], "no drafts are left");
+}
+
+#[test]
+fn several_go_into_a_folder_and_one_bad_one_does_not_stop_the_rest() {
+    let (home, film) = home();
+    media::silent_film(&home.path().join("silent.mp4"), 2.0).expect("a silent film");
+    fs::copy(&film, home.path().join("b.mp4")).expect("a copy");
+    let output = run(home.path(), &["convert", "silent.mp4", "gone.mp4", "Ein Film.mp4", "b.mp4", "out"], None);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    assert!(said.contains("silent.mp4: this video has no sound track"), "{said}");
+    assert!(said.contains("gone.mp4: No such file") && said.contains("2 of 4 were not converted"), "{said}");
+    assert_eq!(names(&home.path().join("out")), ["Ein Film.mp3", "b.mp3"]);
+    assert_is_the_films_sound(&fs::read(home.path().join("out/b.mp3")).expect("read"));
+}
+
+#[test]
+fn pipes_are_fine_on_either_side() {
+    let (home, film) = home();
+    let bytes = fs::read(&film).expect("read");
+    // An MP4 has its index at the end, where a pipe cannot be asked.
+    let output = run(home.path(), &["convert", "-", "-"], Some(&bytes));
+    assert!(output.status.success(), "{}", said(&output));
+    assert_is_the_films_sound(&output.stdout);
+    let output = run(home.path(), &["convert", "-", "-"], Some(b""));
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(said(&output).contains("-: this is not a video or audio file"), "{}", said(&output));
+    // Half a film is damaged, not short.
+    let output = run(home.path(), &["convert", "-", "half.mp3"], Some(&bytes[..bytes.len() / 2]));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(names(home.path()), ["Ein Film.mp4"]);
+}
+
+#[test]
+fn wrong_words_are_answered_with_the_right_ones() {
+    let (home, _) = home();
+    for arguments in [&["convert"][..], &["convert", "a"], &["convert", "-q", "2", "-b", "128", "a", "b"], &["fly"]] {
+        let output = run(home.path(), arguments, None);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said(&output).contains("Usage"), "{}", said(&output));
+    }
+    let output = run(home.path(), &["convert", "-q", "11", "Ein Film.mp4", "x.mp3"], None);
+    assert!(said(&output).contains("there is no VBR quality 11"), "{}", said(&output));
+    assert_eq!(names(home.path()), ["Ein Film.mp4"]);
+}
+
+#[test]
+fn accounts_are_handled_at_the_terminal() {
+    let home = tempfile::tempdir().expect("a folder");
+    let user = |arguments: &[&str], input| run(home.path(), &[&["user"], arguments].concat(), input);
+    let output = user(&["add", "Ada@example.com"], None);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("password: "), "one was made");
+    let output = user(&["add", "ben@example.com", "--password-stdin"], Some(b"correct horse\n"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "added: ben@example.com\n", "{}", said(&output));
+    for (arguments, input, word) in [
+        (&["add", "ADA@example.com"][..], None, "taken"),
+        (&["add", "nobody"], None, "not an e-mail address"),
+        (&["add", "eve@example.com", "--password-stdin"], Some(&b"short"[..]), "shorter than 8"),
+        (&["passwd", "eve@example.com"], None, "eve@example.com has no account"),
+    ] {
+        let output = user(arguments, input);
+        assert!(!output.status.success() && said(&output).contains(word), "{arguments:?}: {}", said(&output));
+    }
+    assert!(user(&["passwd", "ada@example.com"], None).status.success());
+    let output = user(&["list"], None);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ada@example.com\nben@example.com\n");
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong() {
+    let home = tempfile::tempdir().expect("a folder");
+    let output = run(home.path(), &["doctor"], None);
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{report}{}", said(&output));
+    for what in ["sound", "data folder", "disk", "address", "accounts", "files", "ledger", "queue", "mail"] {
+        assert!(report.lines().any(|line| line.starts_with(&format!("  ok      {what}"))), "{what}: {report}");
+    }
+    // A folder in the way of one store.
+    let data = home.path().join(".local/share/mp3converter");
+    fs::remove_dir_all(data.join("videos")).expect("removed");
+    File::create(data.join("videos")).expect("made");
+    let output = run(home.path(), &["doctor"], None);
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.lines().any(|line| line.starts_with("  FAULT   files")), "{report}");
+}
