@@ -17,7 +17,12 @@ help: ## lists these
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|'
 
 .PHONY: run
-run: programs ## starts the four services on throw-away servers; mails are shown, Ctrl-C stops all
+run: ## installs what is missing, then starts everything in one process, without any server
+	scripts/setup.sh build
+	cargo run --release --locked --package mp3converter $(ARGS)
+
+.PHONY: services
+services: programs ## starts the four services on throw-away servers; mails are shown, Ctrl-C stops all
 	$(WITH_SERVERS) --services
 
 .PHONY: with-servers

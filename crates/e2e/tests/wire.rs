@@ -26,16 +26,6 @@ async fn classic_channel(app: &App) -> lapin::Channel {
     connection.create_channel().await.expect("a channel")
 }
 
-/// Waits until the service that works on `queue` has made it: a classic publisher's message is
-/// lost where there is no queue.
-async fn is_there(app: &App, queue: &str) {
-    let look = async || {
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        classic_channel(app).await.queue_declare(queue.into(), options, FieldTable::default()).await.is_ok()
-    };
-    eventually(SOON, look).await;
-}
-
 /// What pymongo's `GridFS.put` makes: no metadata, no name.
 async fn classic_put(app: &App, film: &Path) -> ObjectId {
     let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
@@ -110,7 +100,6 @@ async fn the_gateway_and_the_notification_take_their_twins_place() {
     let mp3_fid = stream.id().as_object_id().expect("an ObjectId").to_hex();
     let told = format!(r#"{{"video_fid": "{video_fid}", "mp3_fid": "{mp3_fid}", "username": "ada@example.com"}}"#);
     let persistent = BasicProperties::default().with_delivery_mode(2);
-    is_there(&app, "mp3").await;
     channel
         .basic_publish("".into(), "mp3".into(), BasicPublishOptions::default(), told.as_bytes(), persistent)
         .await
@@ -143,7 +132,6 @@ async fn what_belongs_to_nobody_is_served_only_on_demand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_on_the_queue_is_laid_aside() {
     let app = App::start().await;
-    is_there(&app, "video").await;
     let channel = classic_channel(&app).await;
     let missing = format!(r#"{{"video_fid": "{}", "mp3_fid": null, "username": "ada@example.com"}}"#, Id::fresh());
     for body in ["not json", r#"{"video_fid": "1"}"#, &missing] {

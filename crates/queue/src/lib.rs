@@ -188,6 +188,15 @@ impl Queue {
         }
     }
 
+    /// Whether there is such a queue. Publishing and working make it.
+    pub async fn exists(&self, queue: &str) -> anyhow::Result<bool> {
+        match &self.backend {
+            Backend::Amqp(amqp) => amqp.exists(queue).await,
+            // A row names its queue; there is nothing to make beforehand.
+            Backend::Sqlite(_) => Ok(true),
+        }
+    }
+
     /// Ends the connections in good order. All clones are closed with it.
     pub async fn close(&self) {
         match &self.backend {

@@ -70,7 +70,11 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let readiness = Readiness::default()
         .with("ledger", &jobs, |jobs| async move { Ok(jobs.ping().await?) })
         .with("store", &videos, |videos| async move { Ok(videos.ping().await?) })
-        .with("broker", &queue, |queue| async move { queue.ping().await });
+        // Ready is who has made the queue that others publish to.
+        .with("broker", &(queue.clone(), config.video_queue.clone()), |(queue, name)| async move {
+            anyhow::ensure!(queue.exists(&name).await?, "the queue is not there yet");
+            Ok(())
+        });
     // Health is answered until the last job is over.
     let idle = CancellationToken::new();
     let health = tokio::spawn(serve::serve(listener, serve::ops(readiness), config.limits.clone(), idle.clone()));

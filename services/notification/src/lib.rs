@@ -85,7 +85,12 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         ..Default::default()
     };
     let queue = Queue::connect(&config.queue, options).await?;
-    let mut readiness = Readiness::default().with("broker", &queue, |queue| async move { queue.ping().await });
+    let mut readiness = Readiness::default()
+        // Ready is who has made the queue that others publish to.
+        .with("broker", &(queue.clone(), config.mp3_queue.clone()), |(queue, name)| async move {
+            anyhow::ensure!(queue.exists(&name).await?, "the queue is not there yet");
+            Ok(())
+        });
     let jobs = match &config.ledger {
         Some(url) => Some(Jobs::connect(url).await?),
         None => None,

@@ -97,6 +97,11 @@ impl Amqp {
         Ok(())
     }
 
+    pub(crate) async fn exists(&self, queue: &str) -> anyhow::Result<bool> {
+        let live: Arc<Live> = self.publisher.link.live().await?;
+        Ok(topology::exists(&live, queue).await?.is_some())
+    }
+
     pub(crate) async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
         let live: Arc<Live> = self.publisher.link.live().await?;
         Ok(topology::exists(&live, queue).await?.unwrap_or(0))

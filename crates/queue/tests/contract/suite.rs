@@ -32,6 +32,7 @@ pub async fn a_message_waits_for_its_worker(url: &str) {
     let headers: BTreeMap<_, _> = [("traceparent".to_owned(), "00-ä".to_owned())].into();
     let sent = Envelope { body: br#"{"video_fid":"1"}"#.to_vec(), headers };
     queue.publish(Q, &sent).await.expect("published");
+    assert!(queue.exists(Q).await.expect("exists"), "publishing makes the queue");
     depth_becomes(&queue, Q, 1).await;
     let worker = Worker::diligent(&queue, Q);
     let got = worker.has_seen(1).await.remove(0);
