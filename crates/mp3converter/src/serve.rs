@@ -1,7 +1,7 @@
 //! `serve`: the four services in one process. Each is the one that also runs alone; only its
 //! configuration differs.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{io::Write, net::SocketAddr, process::ExitCode};
 
 use anyhow::{Context, anyhow};
 use auth::accounts::Accounts;
@@ -140,13 +140,14 @@ pub fn password() -> String {
     format!("{}-{}-{}-{}", &random[..4], &random[4..8], &random[8..12], &random[12..])
 }
 
+/// For the person at the terminal; if nobody reads it, the services run all the same.
 fn welcome(home: &Home, address: SocketAddr, first_password: Option<&str>) {
-    println!("\n  mp3converter is at  http://{address}");
-    println!("  and keeps its data in  {}", home.path().display());
+    let mut text =
+        format!("\n  mp3converter is at  http://{address}\n  and keeps its data in  {}\n", home.path().display());
     if let Some(password) = first_password {
-        println!("\n  Your account, shown only this once:");
-        println!("    name      {FIRST_USER}");
-        println!("    password  {password}");
+        text += "\n  Your account, shown only this once:\n";
+        text += &format!("    name      {FIRST_USER}\n    password  {password}\n");
     }
-    println!("\n  Ctrl-C stops it.\n");
+    text += "\n  Ctrl-C stops it.\n";
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -10,10 +10,15 @@ use std::{
 use tempfile::TempDir;
 use testkit::media;
 
-/// Runs the program in `folder`, with its data there too.
-fn run(folder: &Path, arguments: &[&str], input: Option<&[u8]>) -> Output {
+/// The program in `folder`, with its data there too.
+fn program(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mp3converter"));
     command.args(arguments).current_dir(folder).env_clear().env("HOME", folder).env("HTTP_ADDR", "127.0.0.1:0");
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str], input: Option<&[u8]>) -> Output {
+    let mut command = program(folder, arguments);
     let piped = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut child = command.stdin(piped).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
@@ -152,4 +157,17 @@ fn the_doctor_says_what_is_wrong() {
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{report}");
     assert!(report.lines().any(|line| line.starts_with("  FAULT   files")), "{report}");
+}
+
+/// Half a product is none: what cannot run ends the rest, and says so.
+#[test]
+fn a_service_that_fails_ends_the_program() {
+    let home = tempfile::tempdir().expect("a folder");
+    let output = program(home.path(), &[]).env("AMQP_URL", "sqlite:/no/such/folder/q.db").output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("failed") && said(&output).contains("/no/such/folder/q.db"), "{}", said(&output));
+    let output = program(home.path(), &["serve"]).envs([("LEASE", "1s"), ("AMQP_URL", "http://x")]).output();
+    let output = output.expect("it ends");
+    assert_eq!(output.status.code(), Some(64), "{}", said(&output));
+    assert!(said(&output).contains("2 faults"), "{}", said(&output));
 }
