@@ -34,7 +34,7 @@ impl Accounts {
         let hash = self.passwords.hash(password).await?;
         loop {
             let user = self.users.find(email).await?.ok_or(Error::NotFound)?;
-            if self.users.replace_password(&user, &hash).await.map_err(Error::unavailable("the database"))? {
+            if self.users.replace_password(&user, &hash).await.map_err(Error::unavailable("database"))? {
                 return Ok(());
             }
             // Somebody changed it in between; ours is the last word.
