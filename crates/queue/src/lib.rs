@@ -193,7 +193,7 @@ impl Queue {
         match &self.backend {
             Backend::Amqp(amqp) => amqp.exists(queue).await,
             // A row names its queue; there is nothing to make beforehand.
-            Backend::Sqlite(_) => Ok(true),
+            Backend::Sqlite(sqlite) => sqlite.ping().await.map(|()| true),
         }
     }
 
