@@ -41,7 +41,8 @@ test: setup lint programs ## checks and tests everything; installs what is missi
 .PHONY: bench
 bench: ## measures upload, download, conversion and memory, beside references
 	scripts/setup.sh bench
-	cargo run --release --locked -p e2e --bin bench
+	cargo build --workspace --bins --locked --release
+	$(TARGET)/release/with-servers -- $(TARGET)/release/bench
 
 .PHONY: lint
 lint: ## formatting, clippy, licences and sources of dependencies

@@ -206,7 +206,7 @@ pub enum Stuck {
     Stored,
     /// The broker was told, but no worker came.
     Queued,
-    /// A worker's lease ran out. Claimed, it is `Queued`.
+    /// A worker's lease ran out. Claimed, it is `Stored`: its message may be gone with the worker.
     Lease,
     /// Over, but the notification was not told.
     Untold,

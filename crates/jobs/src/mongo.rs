@@ -415,7 +415,7 @@ impl Ledger {
             Stuck::Upload => (vec![doc! {"state": "uploading"}, still()], deleted()),
             Stuck::Stored => (vec![doc! {"state": "stored"}, still()], doc! {}),
             Stuck::Queued => (vec![doc! {"state": "queued"}, still()], doc! {}),
-            Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "queued"}),
+            Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
             Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),
             Stuck::Deleting => (vec![doc! {"state": "deleting"}, still()], doc! {}),
         };

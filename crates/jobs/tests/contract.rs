@@ -202,7 +202,8 @@ async fn what_is_stuck_is_claimed_by_one(jobs: Jobs) {
     }
     let claim = async |stuck| jobs.claim(stuck, NO_TIME).await.expect("claim").expect("found");
     assert_eq!(claim(Stuck::Lease).await.id, abandoned);
-    assert_eq!(state(&jobs, &abandoned).await, State::Queued);
+    assert_eq!(state(&jobs, &abandoned).await, State::Stored);
+    assert!(jobs.queued(&abandoned).await.expect("told anew"));
     assert_eq!(claim(Stuck::Queued).await.id, abandoned);
     assert_eq!(claim(Stuck::Stored).await.id, lost);
     assert_eq!(jobs.claim(Stuck::Stored, Duration::from_secs(5)).await.expect("claim"), None, "its clock starts anew");

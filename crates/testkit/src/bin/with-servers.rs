@@ -194,8 +194,10 @@ async fn one_ends(services: &mut [(&'static str, Process)]) -> &'static str {
     let mut look = tokio::time::interval(Duration::from_millis(200));
     loop {
         look.tick().await;
-        if let Some((name, _)) = services.iter_mut().find(|(_, process)| !matches!(process.exited(), Ok(None))) {
-            return name;
+        for (name, process) in services.iter_mut() {
+            if !matches!(process.exited(), Ok(None)) {
+                return name;
+            }
         }
     }
 }

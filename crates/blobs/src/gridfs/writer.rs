@@ -1,0 +1,188 @@
+//! Writing one file: chunks fill up, go off in batches, and the record comes last.
+
+use std::collections::VecDeque;
+
+use common::Id;
+use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
+use tokio::task::JoinHandle;
+
+use super::{BATCH, Bucket, CHUNK, chunk::Chunk, limited, oid};
+use crate::{Error, Stat};
+
+/// Inserts under way for one file while the next batch fills up.
+const IN_FLIGHT: usize = 3;
+
+/// See [`crate::Writer`].
+#[derive(Debug)]
+pub struct Writer {
+    bucket: Bucket,
+    file: ObjectId,
+    stat: Stat,
+    /// Chunk 0, kept back until the end because it may still be corrected.
+    head: Option<Chunk>,
+    current: Option<Chunk>,
+    /// The number of the chunk after `current`.
+    next: u32,
+    batch: Vec<RawDocumentBuf>,
+    inserts: VecDeque<JoinHandle<Result<(), Error>>>,
+    over: bool,
+}
+
+impl Writer {
+    /// A writer of the file that `stat` describes, still empty.
+    pub fn new(bucket: Bucket, stat: Stat) -> Self {
+        Self {
+            file: oid(&stat.id),
+            bucket,
+            stat,
+            head: None,
+            current: None,
+            next: 0,
+            batch: Vec::with_capacity(BATCH),
+            inserts: VecDeque::new(),
+            over: false,
+        }
+    }
+
+    pub fn written(&self) -> u64 {
+        self.stat.length
+    }
+
+    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        self.stat.length += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let (file, next) = (self.file, &mut self.next);
+            let chunk = self.current.get_or_insert_with(|| {
+                let chunk = Chunk::new(ObjectId::new().bytes(), file.bytes(), *next, CHUNK);
+                *next += 1;
+                chunk
+            });
+            bytes = chunk.fill(bytes);
+            if chunk.is_full() {
+                self.seal()?;
+                if self.batch.len() == BATCH {
+                    self.send().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn rewrite_head(&mut self, offset: usize, bytes: &[u8]) {
+        let head = self.head.as_mut().or(self.current.as_mut());
+        if let Some(place) = head.and_then(|chunk| chunk.data_mut().get_mut(offset..offset + bytes.len())) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
+    fn seal(&mut self) -> Result<(), Error> {
+        match self.current.take() {
+            Some(chunk) if self.next == 1 => self.head = Some(chunk),
+            Some(chunk) => self.batch.push(document(chunk)?),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Puts the batch on its way, once there is room. Each insert is a task of its own: dropping
+    /// a driver's future in mid-write leaves its connection in an unknown state.
+    async fn send(&mut self) -> Result<(), Error> {
+        while self.inserts.len() >= IN_FLIGHT {
+            self.settle_one().await?;
+        }
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        self.inserts.push_back(tokio::spawn(self.bucket.clone().insert(batch)));
+        Ok(())
+    }
+
+    async fn settle_one(&mut self) -> Result<(), Error> {
+        match self.inserts.front_mut() {
+            None => Ok(()),
+            Some(insert) => {
+                let outcome = insert.await;
+                self.inserts.pop_front();
+                outcome.map_err(|e| Error::Unavailable(e.into()))?
+            }
+        }
+    }
+
+    pub async fn finish(mut self) -> Result<Stat, Error> {
+        // In a task of its own, so that a caller who stops waiting does not cut it in two.
+        let finished = tokio::spawn(async move {
+            let outcome = self.commit().await;
+            match outcome {
+                Ok(()) => self.over = true,
+                Err(_) => self.discard().await,
+            }
+            outcome.map(|()| self.stat.clone())
+        });
+        finished.await.map_err(|e| Error::Unavailable(e.into()))?
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        self.seal()?;
+        if let Some(head) = self.head.take() {
+            self.batch.push(document(head)?);
+        }
+        if !self.batch.is_empty() {
+            self.send().await?;
+        }
+        while !self.inserts.is_empty() {
+            self.settle_one().await?;
+        }
+        let meta = &self.stat.meta;
+        let mut metadata = Document::new();
+        for (key, value) in [
+            ("username", meta.username.as_deref()),
+            ("filename", meta.filename.as_deref()),
+            ("content_type", meta.content_type.as_deref()),
+            ("job_id", meta.job_id.as_ref().map(Id::as_str)),
+        ] {
+            metadata.extend(value.map(|value| (key.to_owned(), Bson::from(value))));
+        }
+        let mut record = doc! {
+            "_id": self.file,
+            "length": self.stat.length as i64,
+            "chunkSize": CHUNK as i32,
+            "uploadDate": DateTime::now(),
+            "metadata": metadata,
+        };
+        record.extend(meta.filename.as_ref().map(|name| ("filename".to_owned(), Bson::from(name))));
+        let files = self.bucket.files.clone();
+        limited(async move { files.insert_one(record).await.map(drop) }).await
+    }
+
+    pub async fn abort(mut self) {
+        self.discard().await;
+    }
+
+    async fn discard(&mut self) {
+        self.over = true;
+        discard(self.bucket.clone(), self.stat.id.clone(), std::mem::take(&mut self.inserts)).await;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.over
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let inserts = std::mem::take(&mut self.inserts);
+            runtime.spawn(discard(self.bucket.clone(), self.stat.id.clone(), inserts));
+        }
+    }
+}
+
+/// Removes what was written, after the last insert has ended: a chunk must not arrive behind the broom.
+async fn discard(bucket: Bucket, id: Id, inserts: VecDeque<JoinHandle<Result<(), Error>>>) {
+    for insert in inserts {
+        let _ = insert.await;
+    }
+    if let Err(error) = bucket.delete(&id).await {
+        tracing::warn!(blob.id = %id, %error, "remains of an interrupted write were left for the sweep");
+    }
+}
+
+fn document(chunk: Chunk) -> Result<RawDocumentBuf, Error> {
+    RawDocumentBuf::from_bytes(chunk.into_document()).map_err(|e| Error::Unavailable(e.into()))
+}

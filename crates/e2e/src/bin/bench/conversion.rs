@@ -1,0 +1,70 @@
+//! How long a film takes, and how much memory.
+
+use std::{process::Command, time::Instant};
+
+use anyhow::ensure;
+use serde_json::Value;
+use testkit::media;
+
+use crate::{Bench, report::Report, transfer};
+
+/// Ten minutes through upload, queue, GridFS and back, beside ffmpeg on a local file.
+pub async fn ten_minutes(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
+    bench.app.add_converter().await;
+    let film = bench.app.path("ten-minutes.mp4");
+    media::film(&film, 600.0, &media::Film::default())?;
+    let (mut ours, mut engine, mut ffmpeg) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..bench.rounds {
+        let started = Instant::now();
+        let conversion = bench.user.convert(&film).await;
+        ours.push(started.elapsed().as_secs_f64());
+        ensure!(conversion["state"] == "done", "{conversion}");
+        engine.push(last_duration(&bench.app.converters[0].log())?);
+
+        let started = Instant::now();
+        let output = bench.app.path("reference.mp3");
+        let mut command = Command::new("ffmpeg");
+        command.args(["-nostdin", "-loglevel", "error", "-y", "-i"]).arg(&film);
+        let status = command.args(["-vn", "-q:a", "2"]).arg(&output).status()?;
+        ensure!(status.success(), "ffmpeg failed");
+        ffmpeg.push(started.elapsed().as_secs_f64());
+    }
+    report.compare(
+        "A film of ten minutes, MP4 with AAC, to VBR V2",
+        "seconds",
+        false,
+        vec![
+            ("the worker: GridFS to GridFS", engine),
+            ("the user: upload, queue, conversion, ledger", ours),
+            ("`ffmpeg -i IN -vn -q:a 2 OUT.mp3` on a local file", ffmpeg),
+        ],
+    );
+    Ok(())
+}
+
+/// What the worker's own log says of its last conversion, in seconds.
+fn last_duration(log: &str) -> anyhow::Result<f64> {
+    let lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = lines.filter(|line| line["message"] == "converted").find_map(|line| line["duration_ms"].as_f64());
+    last.map(|ms| ms / 1e3).ok_or_else(|| anyhow::anyhow!("the log tells of no conversion"))
+}
+
+/// The most memory of fresh processes after a film of twice the usual size.
+pub async fn memory(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
+    bench.app.gateway.restart().await;
+    bench.app.converters[0].restart().await;
+    std::fs::remove_file(&bench.film)?;
+    media::big_film(&bench.film, bench.bytes * 2)?;
+    transfer::post(bench).await?;
+    let list: Value = bench.user.get("/v1/conversions?limit=1").await.json().await?;
+    let id = list["conversions"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let conversion = bench.user.outcome(&id).await;
+    ensure!(conversion["state"] == "done", "{conversion}");
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    report.figures(
+        &format!("Peak memory with a film of {} MiB", bench.bytes >> 19),
+        "MiB",
+        &[("gateway", mib(bench.app.gateway.peak_memory())), ("converter", mib(bench.app.converters[0].peak_memory()))],
+    );
+    Ok(())
+}
