@@ -47,9 +47,12 @@ pub async fn login(State(app): State<App>, request: Request) -> Result<Response>
     }
 }
 
-/// Who is logged in.
+/// Who is logged in. Nobody is no error, for a page that only wants to know.
 pub async fn who(State(app): State<App>, headers: HeaderMap) -> Result<Response> {
-    let user = app.auth.user(&headers).await?;
+    let user = match app.auth.user(&headers).await {
+        Err(Error::MissingCredentials) => return Ok(StatusCode::NO_CONTENT.into_response()),
+        user => user?,
+    };
     Ok(([(header::CACHE_CONTROL, "no-store")], Who::answer(&app, user.name)).into_response())
 }
 

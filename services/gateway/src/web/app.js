@@ -138,4 +138,7 @@ document.addEventListener("loggedout", () => { if (user) leave("You have been lo
 window.addEventListener("beforeunload", (event) => { if (sender.busy()) event.preventDefault(); });
 receiveDrops();
 themes();
-call("GET", "/session", { anonymous: true }).then(enter, (error) => leave(error.status === 401 || error.status === 403 ? "" : error.message));
+call("GET", "/session", { anonymous: true }).then(
+  (who) => (who ? enter(who) : leave()),
+  (error) => leave(error.status === 401 || error.status === 403 ? "" : error.message),
+);

@@ -77,6 +77,7 @@ export function list({ onchange, sender }) {
 
   function changed() {
     const shown = rows.filter((row) => !row.leaving);
+    byId("desk").classList.toggle("filled", shown.length > 0);
     byId("empty").hidden = !loaded || shown.length > 0;
     byId("more").hidden = next === null;
     onchange(rows);

@@ -136,7 +136,7 @@ export class Row {
     }
     this.element.classList.toggle("active", active);
     const length = data.duration_s === null ? null : clock(data.duration_s);
-    const facts = [active && length ? `${clock(at)} / ${length}` : length, data.mp3_bytes === null ? null : bytes(data.mp3_bytes), when(data.created_at)];
+    const facts = [active && length ? `${clock(at)} / ${length}` : length, data.mp3_bytes === null ? null : bytes(data.mp3_bytes), active ? null : when(data.created_at)];
     this.meta.textContent = facts.filter(Boolean).join(" · ");
     this.canvas.setAttribute("aria-valuenow", Math.round(at));
     this.canvas.setAttribute("aria-valuetext", `${spokenClock(at)} of ${spokenClock(track.duration)}`);

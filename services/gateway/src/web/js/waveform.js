@@ -53,7 +53,7 @@ function loudness(samples) {
     raw[point] = Math.sqrt(sum / Math.max(1, to - from));
   }
   const most = Math.max(...raw, 1e-6);
-  return Uint8Array.from(raw, (value) => Math.round(255 * (value / most) ** 0.7));
+  return Uint8Array.from(raw, (value) => Math.round(255 * (value / most) ** 1.15));
 }
 
 const BAR = 3;
@@ -74,7 +74,8 @@ export function draw(canvas, points, part) {
     let value = 0;
     if (points) {
       const [from, to] = [bar, bar + 1].map((b) => Math.floor((b * points.length) / count));
-      for (let i = from; i < Math.max(to, from + 1); i += 1) value = Math.max(value, points[i]);
+      const end = Math.max(to, from + 1);
+      for (let i = from; i < end; i += 1) value += points[i] / (end - from);
     }
     const tall = Math.max(BAR, (value / 255) * (height - 2));
     const x = bar * (BAR + GAP);
