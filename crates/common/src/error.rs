@@ -23,6 +23,9 @@ pub enum Error {
     /// 403: a token that is forged, expired, or made with another algorithm.
     #[error("not authorized")]
     NotAuthorized,
+    /// 403: a page of another site sent it in the name of somebody who is logged in here.
+    #[error("this request came from another site")]
+    Foreign,
     /// 403: registration is closed.
     #[error("registration is closed")]
     RegistrationClosed,
@@ -32,6 +35,9 @@ pub enum Error {
     /// 409: its owner cancelled the conversion while the upload went on.
     #[error("the conversion was cancelled")]
     Cancelled,
+    /// 409: not in its present state.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// 422: understood, but not acceptable.
     #[error("{0}")]
     Unprocessable(&'static str),
@@ -71,8 +77,8 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::MissingCredentials | Self::InvalidCredentials | Self::NotPermitted => StatusCode::UNAUTHORIZED,
-            Self::NotAuthorized | Self::RegistrationClosed => StatusCode::FORBIDDEN,
-            Self::Taken | Self::Cancelled => StatusCode::CONFLICT,
+            Self::NotAuthorized | Self::Foreign | Self::RegistrationClosed => StatusCode::FORBIDDEN,
+            Self::Taken | Self::Cancelled | Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Unprocessable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,

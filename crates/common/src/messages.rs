@@ -7,6 +7,10 @@ use crate::Id;
 /// Header that carries the conversion's id; optional on receipt.
 pub const JOB_ID: &str = "job-id";
 
+/// Header that says in which run the conversion is or was: 1, and one more each time its owner
+/// has it tried again; optional on receipt.
+pub const RUN: &str = "run";
+
 /// One conversion on its way. On `video`, `mp3_fid` is null. On `mp3` it is the result, or
 /// null with a `reason` when the conversion failed for good.
 ///

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! uploading → stored → queued → converting → done | failed
-//!                 └───────┴──────────┴─────→ cancelled
+//!                 ↑ └─────┴──────────┴─────→ cancelled
+//!                 └──── retry ──── failed | cancelled
 //! ```
 //!
 //! Every move names the state it expects and says whether it happened. Nobody acts on a move
@@ -16,6 +17,7 @@ mod sqlite;
 use std::{str::FromStr, time::Duration};
 
 use common::{Id, Message, Secret};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// The ledger. Cheap to clone.
@@ -100,8 +102,16 @@ pub struct Job {
     pub duration_s: Option<f64>,
     /// Why it failed, in plain words.
     pub reason: Option<String>,
-    /// Leases given so far. A worker's moves name the attempt they belong to.
+    /// How its owner wants the MP3.
+    pub settings: Settings,
+    /// The owner's own key for the upload, if they gave one. Gone once it is `Deleting`.
+    pub key: Option<String>,
+    /// 1, and one more each time its owner has it tried again.
+    pub run: u32,
+    /// Leases given so far, in all runs. A worker's moves name the attempt they belong to.
     pub attempt: u32,
+    /// How many of them belong to earlier runs.
+    pub attempts_before: u32,
     /// Ids under which workers have begun to write the MP3, the last one last.
     pub outputs: Vec<Id>,
     /// The broker has the message that tells of the end.
@@ -110,9 +120,24 @@ pub struct Job {
     pub mailed: bool,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
+    /// When the last lease was given.
+    pub leased_at: Option<OffsetDateTime>,
 }
 
 impl Job {
+    /// The present lease's number within the present run.
+    pub fn attempt_of_run(&self) -> u32 {
+        self.attempt.saturating_sub(self.attempts_before)
+    }
+
+    /// How long the rest of the conversion will take if it goes on like this, by what the worker
+    /// last told and in the ledger's own time.
+    pub fn time_left(&self) -> Option<Duration> {
+        let since = self.leased_at.filter(|_| self.state == State::Converting && self.percent > 0)?;
+        let taken = Duration::try_from(self.updated_at - since).ok()?;
+        Some(taken.mul_f64(f64::from(100 - self.percent.min(100)) / f64::from(self.percent)))
+    }
+
     /// What the queues are told of it: work to do while it has no result, then its result.
     pub fn message(&self) -> Message {
         Message {
@@ -131,6 +156,26 @@ pub struct NewJob {
     pub owner: String,
     pub filename: Option<String>,
     pub video_fid: Id,
+    pub settings: Settings,
+    /// No two of an owner's conversions have the same.
+    pub key: Option<String>,
+}
+
+/// How an owner wants the MP3; what is left open is the worker's choice. Kept as one JSON
+/// object, so that what a later version adds does not change the ledger's form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Of a variable bit rate: 0 (best) to 9 (smallest).
+    pub quality: Option<u8>,
+    /// A constant bit rate, in kbit/s.
+    pub bitrate: Option<u32>,
+    /// 1 or 2.
+    pub channels: Option<u8>,
+    /// Where in the film the MP3 begins, in seconds.
+    pub start: Option<f64>,
+    /// Where in the film the MP3 ends, in seconds.
+    pub end: Option<f64>,
 }
 
 /// What a worker made.
@@ -237,8 +282,9 @@ impl Jobs {
         backend!(self.ping())
     }
 
-    /// Begins a record, `Uploading`.
-    pub async fn create(&self, new: NewJob) -> Result<()> {
+    /// Begins a record, `Uploading`. False: the owner has another one under the same key.
+    /// Repeated after a lost answer it finds its own record, and that is true.
+    pub async fn create(&self, new: NewJob) -> Result<bool> {
         backend!(self.create(new))
     }
 
@@ -256,7 +302,7 @@ impl Jobs {
         backend!(self.still_uploading(id))
     }
 
-    /// An upload that failed: `Uploading` → `Deleting`.
+    /// An upload that failed: `Uploading` → `Deleting`. Its key is free again.
     pub async fn abandon(&self, id: &Id) -> Result<bool> {
         backend!(self.abandon(id))
     }
@@ -309,14 +355,15 @@ impl Jobs {
         backend!(self.done_elsewhere(id, mp3_fid))
     }
 
-    /// Notes that the broker has the message for the notification. False: it was noted before.
-    pub async fn told(&self, id: &Id) -> Result<bool> {
-        backend!(self.note(id, "told_at"))
+    /// Notes that the broker has the message for the notification. False: it was noted before,
+    /// or the job is in another run by now.
+    pub async fn told(&self, id: &Id, run: u32) -> Result<bool> {
+        backend!(self.note(id, run, "told_at"))
     }
 
-    /// Notes that a mail server took the mail.
-    pub async fn mailed(&self, id: &Id) -> Result<bool> {
-        backend!(self.note(id, "mailed_at"))
+    /// Notes that a mail server took the mail that tells of this run's end.
+    pub async fn mailed(&self, id: &Id, run: u32) -> Result<bool> {
+        backend!(self.note(id, run, "mailed_at"))
     }
 
     /// Anything not over → `Cancelled`.
@@ -324,7 +371,15 @@ impl Jobs {
         backend!(self.cancel(id))
     }
 
-    /// Anything over → `Deleting`.
+    /// `Failed` or `Cancelled` → `Stored`, in the next run: at the end of the line, with nothing
+    /// left of the last run's reason, progress and news, but with its settings, its key and its
+    /// outputs (remains that the next worker deletes). `attempt` counts on, so that no worker of
+    /// the last run can take itself for one of this.
+    pub async fn retry(&self, id: &Id) -> Result<bool> {
+        backend!(self.retry(id))
+    }
+
+    /// Anything over → `Deleting`. Its key is free again.
     pub async fn deleting(&self, id: &Id) -> Result<bool> {
         backend!(self.deleting(id))
     }
@@ -344,6 +399,24 @@ impl Jobs {
 
     pub async fn by_mp3(&self, mp3_fid: &Id) -> Result<Option<Job>> {
         backend!(self.find("mp3_fid", mp3_fid))
+    }
+
+    /// The owner's conversion whose upload came with this key.
+    pub async fn by_key(&self, owner: &str, key: &str) -> Result<Option<Job>> {
+        backend!(self.by_key(owner, key))
+    }
+
+    /// The first `limit` of those that wait for a worker (`Stored` or `Queued`), in the order in
+    /// which they were accepted or last tried again.
+    pub async fn waiting(&self, limit: usize) -> Result<Vec<Id>> {
+        backend!(self.waiting(limit))
+    }
+
+    /// What was changed at `since` or later by the ledger's own clock, of all owners and in any
+    /// state, oldest change first, `limit` at the most. Without `since`: only the one that was
+    /// changed last, which tells how late it is there.
+    pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {
+        backend!(self.changed(since, limit))
     }
 
     /// The owner's conversions, newest first, from `cursor` on, `limit` at the most.

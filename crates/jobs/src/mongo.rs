@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
-use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
+use crate::{Cursor, Error, Job, NewJob, Output, Result, Settings, State, Stuck};
 
 /// No single request to the server takes longer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -44,12 +44,22 @@ struct Record {
     mp3_bytes: Option<i64>,
     duration_s: Option<f64>,
     reason: Option<String>,
+    #[serde(default)]
+    settings: Settings,
+    // Absent rather than null, for the partial index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    run: i32,
     attempt: i32,
+    attempts_before: i32,
     outputs: Vec<Id>,
     told_at: Option<DateTime>,
     mailed_at: Option<DateTime>,
     created_at: DateTime,
     updated_at: DateTime,
+    /// Since when it has stood in the line.
+    lined_up_at: DateTime,
+    leased_at: Option<DateTime>,
 }
 
 impl TryFrom<Record> for Job {
@@ -68,12 +78,17 @@ impl TryFrom<Record> for Job {
             mp3_bytes: r.mp3_bytes.map(i64::unsigned_abs),
             duration_s: r.duration_s,
             reason: r.reason,
+            settings: r.settings,
+            key: r.key,
+            run: r.run.unsigned_abs(),
             attempt: r.attempt.unsigned_abs(),
+            attempts_before: r.attempts_before.unsigned_abs(),
             outputs: r.outputs,
             told: r.told_at.is_some(),
             mailed: r.mailed_at.is_some(),
             created_at: from_bson(r.created_at)?,
             updated_at: from_bson(r.updated_at)?,
+            leased_at: r.leased_at.map(from_bson).transpose()?,
         })
     }
 }
@@ -124,11 +139,16 @@ impl Ledger {
     async fn make_indexes(&self) -> Result<()> {
         let unique = IndexOptions::builder().unique(true).build();
         let sparse = IndexOptions::builder().sparse(true).build();
+        let keyed = doc! {"key": {"$type": "string"}};
+        let once = IndexOptions::builder().unique(true).partial_filter_expression(keyed).build();
         let indexes = [
             IndexModel::builder().keys(doc! {"owner": 1, "created_at": -1, "_id": -1}).build(),
             IndexModel::builder().keys(doc! {"video_fid": 1}).options(unique).build(),
             IndexModel::builder().keys(doc! {"mp3_fid": 1}).options(sparse).build(),
+            IndexModel::builder().keys(doc! {"owner": 1, "key": 1}).options(once).build(),
             IndexModel::builder().keys(doc! {"state": 1, "updated_at": 1}).build(),
+            IndexModel::builder().keys(doc! {"state": 1, "lined_up_at": 1, "_id": 1}).build(),
+            IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
         ];
         self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await
     }
@@ -137,11 +157,14 @@ impl Ledger {
         self.run(|records| async move { records.find_one(doc! {"_id": ""}).await.map(drop) }).await
     }
 
-    pub async fn create(&self, new: NewJob) -> Result<()> {
-        self.insert(new, State::Uploading).await
+    pub async fn create(&self, new: NewJob) -> Result<bool> {
+        let id = new.id.clone();
+        // A duplicate is either its own record, or another under the same key.
+        Ok(self.insert(new, State::Uploading).await? || self.find("_id", &id).await?.is_some())
     }
 
-    async fn insert(&self, new: NewJob, state: State) -> Result<()> {
+    /// False: a record with this id, video or key is there already.
+    async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
         self.indexed.get_or_try_init(|| self.make_indexes()).await?;
         let now = DateTime::now();
         let record = Record {
@@ -156,18 +179,24 @@ impl Ledger {
             mp3_bytes: None,
             duration_s: None,
             reason: None,
+            settings: new.settings,
+            key: new.key,
+            run: 1,
             attempt: 0,
+            attempts_before: 0,
             outputs: Vec::new(),
             told_at: None,
             mailed_at: None,
             created_at: now,
             updated_at: now,
+            lined_up_at: now,
+            leased_at: None,
         };
         self.run(|records| async move {
             match records.insert_one(record).await {
-                // Ours from before an answer that was lost, or for `adopt` somebody else's; either is the record.
-                Err(e) if is_duplicate(&e) => Ok(()),
-                outcome => outcome.map(drop),
+                // Ours from before an answer that was lost, or somebody else's.
+                Err(e) if is_duplicate(&e) => Ok(false),
+                outcome => outcome.map(|_| true),
             }
         })
         .await
@@ -175,16 +204,24 @@ impl Ledger {
 
     pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
         let (id, video_fid) = (video_fid.clone(), video_fid.clone());
-        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid };
+        let settings = Settings::default();
+        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
         self.insert(new, State::Queued).await?;
         let found = self.find("video_fid", &id).await?;
         found.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
     }
 
     pub async fn find(&self, key: &'static str, id: &Id) -> Result<Option<Job>> {
-        let filter = doc! {key: id.as_str()};
+        self.find_by(doc! {key: id.as_str()}).await
+    }
+
+    async fn find_by(&self, filter: Document) -> Result<Option<Job>> {
         let found = self.run(|records| async move { records.find_one(filter).await }).await?;
         found.map(Job::try_from).transpose()
+    }
+
+    pub async fn by_key(&self, owner: &str, key: &str) -> Result<Option<Job>> {
+        self.find_by(doc! {"owner": owner, "key": key}).await
     }
 
     /// One move: where `filter` holds, set `fields` (values may be aggregation expressions).
@@ -207,11 +244,11 @@ impl Ledger {
     }
 
     pub async fn abandon(&self, id: &Id) -> Result<bool> {
-        self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, doc! {"state": "deleting"}).await
+        self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, deleted()).await
     }
 
     pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
-        let fields = doc! {"state": "stored", "video_bytes": video_bytes as i64};
+        let fields = doc! {"state": "stored", "video_bytes": video_bytes as i64, "lined_up_at": "$$NOW"};
         if self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, fields).await? {
             return Ok(true);
         }
@@ -234,6 +271,7 @@ impl Ledger {
             "attempt": {"$add": ["$attempt", 1]},
             "outputs": {"$concatArrays": ["$outputs", [output.as_str()]]},
             "lease_until": {"$add": ["$$NOW", millis(ttl)]},
+            "leased_at": "$$NOW",
         };
         self.update(all(vec![doc! {"_id": id.as_str()}, free]), fields).await
     }
@@ -281,17 +319,31 @@ impl Ledger {
         self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, fields).await
     }
 
-    pub async fn note(&self, id: &Id, field: &'static str) -> Result<bool> {
-        self.moved(doc! {"_id": id.as_str(), field: null}, doc! {field: "$$NOW"}).await
+    pub async fn note(&self, id: &Id, run: u32, field: &'static str) -> Result<bool> {
+        self.moved(doc! {"_id": id.as_str(), "run": run as i32, field: null}, doc! {field: "$$NOW"}).await
     }
 
     pub async fn cancel(&self, id: &Id) -> Result<bool> {
         self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, doc! {"state": "cancelled"}).await
     }
 
+    pub async fn retry(&self, id: &Id) -> Result<bool> {
+        let fields = doc! {
+            "state": "stored",
+            "percent": 0,
+            "reason": null,
+            "run": {"$add": ["$run", 1]},
+            "attempts_before": "$attempt",
+            "told_at": null,
+            "mailed_at": null,
+            "lined_up_at": "$$NOW",
+        };
+        self.moved(doc! {"_id": id.as_str(), "state": {"$in": ["failed", "cancelled"]}}, fields).await
+    }
+
     pub async fn deleting(&self, id: &Id) -> Result<bool> {
         let over = ["done", "failed", "cancelled", "deleting"].map(Bson::from).to_vec();
-        self.moved(doc! {"_id": id.as_str(), "state": {"$in": over}}, doc! {"state": "deleting"}).await
+        self.moved(doc! {"_id": id.as_str(), "state": {"$in": over}}, deleted()).await
     }
 
     pub async fn remove(&self, id: &Id) -> Result<bool> {
@@ -316,6 +368,32 @@ impl Ledger {
         found.await?.into_iter().map(Job::try_from).collect()
     }
 
+    pub async fn waiting(&self, limit: usize) -> Result<Vec<Id>> {
+        let found = self.run(|records| async move {
+            let (waiting, first) = (doc! {"state": {"$in": ["stored", "queued"]}}, doc! {"lined_up_at": 1, "_id": 1});
+            let ids = records.clone_with_type::<Document>();
+            let ids = ids.find(waiting).sort(first).limit(limit as i64).projection(doc! {"_id": 1});
+            ids.await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
+        Ok(found.iter().filter_map(|record| record.get_str("_id").ok()?.parse().ok()).collect())
+    }
+
+    pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {
+        let (filter, order, limit) = match since {
+            Some(since) => {
+                let since = DateTime::from_millis((since.unix_timestamp_nanos() / 1_000_000) as i64);
+                (doc! {"updated_at": {"$gte": since}}, 1, limit)
+            }
+            None => (doc! {}, -1, 1),
+        };
+        let found = self.run(|records| async move {
+            let found = records.find(filter).sort(doc! {"updated_at": order}).limit(limit as i64);
+            found.await?.try_collect::<Vec<_>>().await
+        });
+        found.await?.into_iter().map(Job::try_from).collect()
+    }
+
     pub async fn here(&self, worker: &Id) -> Result<()> {
         let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
         let seen = vec![doc! {"$set": {"seen_at": "$$NOW"}}];
@@ -334,7 +412,7 @@ impl Ledger {
     pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
         let still = || older("$updated_at", age);
         let (filter, fields) = match stuck {
-            Stuck::Upload => (vec![doc! {"state": "uploading"}, still()], doc! {"state": "deleting"}),
+            Stuck::Upload => (vec![doc! {"state": "uploading"}, still()], deleted()),
             Stuck::Stored => (vec![doc! {"state": "stored"}, still()], doc! {}),
             Stuck::Queued => (vec![doc! {"state": "queued"}, still()], doc! {}),
             Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
@@ -343,6 +421,11 @@ impl Ledger {
         };
         self.update(all(filter), fields).await
     }
+}
+
+/// What a record becomes when its end is decided: its key is free for the next upload.
+fn deleted() -> Document {
+    doc! {"state": "deleting", "key": "$$REMOVE"}
 }
 
 /// Runs a request in a task of its own, which a caller's end or the time limit does not cut off.

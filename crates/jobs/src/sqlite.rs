@@ -11,7 +11,7 @@ use sqlite::{Schema, millis, now};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
+use crate::{Cursor, Error, Job, NewJob, Output, Result, Settings, State, Stuck};
 
 const SCHEMA: Schema = Schema {
     version: 1,
@@ -28,16 +28,27 @@ const SCHEMA: Schema = Schema {
             mp3_bytes INTEGER,
             duration_s REAL,
             reason TEXT,
+            -- One JSON object.
+            settings TEXT NOT NULL DEFAULT '{}',
+            key TEXT,
+            run INTEGER NOT NULL DEFAULT 1,
             attempt INTEGER NOT NULL DEFAULT 0,
+            attempts_before INTEGER NOT NULL DEFAULT 0,
             -- Ids with a space before each.
             outputs TEXT NOT NULL DEFAULT '',
             lease_until INTEGER,
             told_at INTEGER,
             mailed_at INTEGER,
             created_at INTEGER NOT NULL,
-            updated_at INTEGER NOT NULL
+            updated_at INTEGER NOT NULL,
+            -- Since when it has stood in the line.
+            lined_up_at INTEGER NOT NULL,
+            leased_at INTEGER
         ) STRICT;
         CREATE INDEX jobs_of_owner ON jobs (owner, created_at, _id);
+        CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, key) WHERE key IS NOT NULL;
+        CREATE INDEX jobs_in_line ON jobs (lined_up_at, _id) WHERE state IN ('stored', 'queued');
+        CREATE INDEX jobs_by_change ON jobs (updated_at);
         CREATE INDEX jobs_by_mp3 ON jobs (mp3_fid) WHERE mp3_fid IS NOT NULL;
         CREATE INDEX jobs_by_age ON jobs (state, updated_at);
         CREATE TABLE workers (_id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL) STRICT;
@@ -88,27 +99,37 @@ impl Ledger {
         self.find("_id", &Id::fresh()).await.map(drop)
     }
 
-    pub async fn create(&self, new: NewJob) -> Result<()> {
-        self.insert(new, State::Uploading).await
+    pub async fn create(&self, new: NewJob) -> Result<bool> {
+        let id = new.id.clone();
+        // What is there already is either its own record, or another under the same key.
+        Ok(self.insert(new, State::Uploading).await? || self.find("_id", &id).await?.is_some())
     }
 
-    async fn insert(&self, new: NewJob, state: State) -> Result<()> {
-        // A record that is there is somebody else's for `adopt`, and then it is the record.
+    /// False: a record with this id, video or key is there already.
+    async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
         let insert = sqlx::query(
-            "INSERT INTO jobs (_id, owner, filename, state, video_fid, created_at, updated_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT DO NOTHING",
+            "INSERT INTO jobs (_id, owner, filename, state, video_fid, settings, key, created_at, updated_at, \
+             lined_up_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8) ON CONFLICT DO NOTHING",
         );
+        let settings = serde_json::to_string(&new.settings).map_err(|e| Error(e.into()))?;
         let insert = insert.bind(new.id.as_str()).bind(&new.owner).bind(&new.filename).bind(state.as_str());
-        insert.bind(new.video_fid.as_str()).bind(now()).execute(&self.pool).await.map_err(away)?;
-        Ok(())
+        let insert = insert.bind(new.video_fid.as_str()).bind(settings).bind(&new.key).bind(now());
+        Ok(insert.execute(&self.pool).await.map_err(away)?.rows_affected() > 0)
     }
 
     pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
         let (id, video_fid) = (video_fid.clone(), video_fid.clone());
-        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid };
+        let settings = Settings::default();
+        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
         self.insert(new, State::Queued).await?;
         let found = self.find("video_fid", &id).await?;
         found.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
+    }
+
+    pub async fn by_key(&self, owner: &str, key: &str) -> Result<Option<Job>> {
+        let query = sqlx::query("SELECT * FROM jobs WHERE owner = ? AND key = ?").bind(owner).bind(key);
+        let found = query.fetch_optional(&self.pool).await.map_err(away)?;
+        found.as_ref().map(job).transpose()
     }
 
     /// `key` is the name of a column.
@@ -134,11 +155,11 @@ impl Ledger {
     }
 
     pub async fn abandon(&self, id: &Id) -> Result<bool> {
-        self.moved(step!(", state = 'deleting'" if "state = 'uploading'").bind(id.as_str())).await
+        self.moved(step!(", state = 'deleting', key = NULL" if "state = 'uploading'").bind(id.as_str())).await
     }
 
     pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
-        let step = step!(", state = 'stored', video_bytes = ?3" if "state = 'uploading'");
+        let step = step!(", state = 'stored', video_bytes = ?3, lined_up_at = ?1" if "state = 'uploading'");
         if self.moved(step.bind(id.as_str()).bind(video_bytes as i64)).await? {
             return Ok(true);
         }
@@ -153,7 +174,7 @@ impl Ledger {
     pub async fn take(&self, id: &Id, output: &Id, ttl: Duration) -> Result<Option<Job>> {
         let step = step!(
             ", state = 'converting', percent = 0, attempt = attempt + 1, outputs = outputs || ' ' || ?3, \
-             lease_until = ?1 + ?4"
+             lease_until = ?1 + ?4, leased_at = ?1"
             if "(state IN ('stored', 'queued') OR (state = 'converting' AND lease_until <= ?1))"
         );
         self.update(step.bind(id.as_str()).bind(output.as_str()).bind(millis(ttl))).await
@@ -200,10 +221,11 @@ impl Ledger {
     }
 
     /// `field` is the name of a column.
-    pub async fn note(&self, id: &Id, field: &'static str) -> Result<bool> {
-        let sql =
-            format!("UPDATE jobs SET updated_at = ?1, {field} = ?1 WHERE _id = ?2 AND {field} IS NULL RETURNING *");
-        self.moved(sqlx::query(AssertSqlSafe(sql)).bind(now()).bind(id.as_str())).await
+    pub async fn note(&self, id: &Id, run: u32, field: &'static str) -> Result<bool> {
+        let sql = format!(
+            "UPDATE jobs SET updated_at = ?1, {field} = ?1 WHERE _id = ?2 AND run = ?3 AND {field} IS NULL RETURNING *"
+        );
+        self.moved(sqlx::query(AssertSqlSafe(sql)).bind(now()).bind(id.as_str()).bind(run)).await
     }
 
     pub async fn cancel(&self, id: &Id) -> Result<bool> {
@@ -211,8 +233,17 @@ impl Ledger {
         self.moved(step.bind(id.as_str())).await
     }
 
+    pub async fn retry(&self, id: &Id) -> Result<bool> {
+        let step = step!(
+            ", state = 'stored', percent = 0, reason = NULL, run = run + 1, attempts_before = attempt, \
+             told_at = NULL, mailed_at = NULL, lined_up_at = ?1"
+            if "state IN ('failed', 'cancelled')"
+        );
+        self.moved(step.bind(id.as_str())).await
+    }
+
     pub async fn deleting(&self, id: &Id) -> Result<bool> {
-        let step = step!(", state = 'deleting'" if "state IN ('done', 'failed', 'cancelled', 'deleting')");
+        let step = step!(", state = 'deleting', key = NULL" if "state IN ('done', 'failed', 'cancelled', 'deleting')");
         self.moved(step.bind(id.as_str())).await
     }
 
@@ -232,6 +263,24 @@ impl Ledger {
         query.fetch_all(&self.pool).await.map_err(away)?.iter().map(job).collect()
     }
 
+    pub async fn waiting(&self, limit: usize) -> Result<Vec<Id>> {
+        let query = sqlx::query_scalar::<_, String>(
+            "SELECT _id FROM jobs WHERE state IN ('stored', 'queued') ORDER BY lined_up_at, _id LIMIT ?",
+        );
+        let found = query.bind(limit as i64).fetch_all(&self.pool).await.map_err(away)?;
+        found.iter().map(|id| parse(id)).collect()
+    }
+
+    pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {
+        let query = match since {
+            Some(since) => sqlx::query("SELECT * FROM jobs WHERE updated_at >= ?1 ORDER BY updated_at LIMIT ?2")
+                .bind((since.unix_timestamp_nanos() / 1_000_000) as i64)
+                .bind(limit as i64),
+            None => sqlx::query("SELECT * FROM jobs ORDER BY updated_at DESC LIMIT 1"),
+        };
+        query.fetch_all(&self.pool).await.map_err(away)?.iter().map(job).collect()
+    }
+
     pub async fn here(&self, worker: &Id) -> Result<()> {
         let seen = sqlx::query("INSERT INTO workers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen_at = ?2");
         seen.bind(worker.as_str()).bind(now()).execute(&self.pool).await.map_err(away)?;
@@ -246,7 +295,7 @@ impl Ledger {
 
     pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
         let sql = match stuck {
-            Stuck::Upload => oldest!(", state = 'deleting'" if "state = 'uploading' AND updated_at <= ?2"),
+            Stuck::Upload => oldest!(", state = 'deleting', key = NULL" if "state = 'uploading' AND updated_at <= ?2"),
             Stuck::Stored => oldest!("" if "state = 'stored' AND updated_at <= ?2"),
             Stuck::Queued => oldest!("" if "state = 'queued' AND updated_at <= ?2"),
             Stuck::Lease => oldest!(", state = 'stored'" if "state = 'converting' AND lease_until <= ?2"),
@@ -278,12 +327,17 @@ fn job(row: &SqliteRow) -> Result<Job> {
         mp3_bytes: bytes("mp3_bytes").map_err(away)?,
         duration_s: row.try_get("duration_s").map_err(away)?,
         reason: row.try_get("reason").map_err(away)?,
+        settings: serde_json::from_str(row.try_get("settings").map_err(away)?).map_err(|e| Error(e.into()))?,
+        key: row.try_get("key").map_err(away)?,
+        run: row.try_get("run").map_err(away)?,
         attempt: row.try_get("attempt").map_err(away)?,
+        attempts_before: row.try_get("attempts_before").map_err(away)?,
         outputs: outputs.split_whitespace().map(parse).collect::<Result<_>>()?,
         told: is_set("told_at").map_err(away)?,
         mailed: is_set("mailed_at").map_err(away)?,
         created_at: time(row.try_get("created_at").map_err(away)?)?,
         updated_at: time(row.try_get("updated_at").map_err(away)?)?,
+        leased_at: row.try_get::<Option<i64>, _>("leased_at").map_err(away)?.map(time).transpose()?,
     })
 }
 

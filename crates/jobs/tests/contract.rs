@@ -3,21 +3,27 @@
 use std::time::Duration;
 
 use common::{Id, Secret};
-use jobs::{Job, Jobs, Lease, NewJob, Output, State, Stuck};
+use jobs::{Job, Jobs, Lease, NewJob, Output, Settings, State, Stuck};
 
 const TTL: Duration = Duration::from_secs(60);
 /// So short that it is over before the next request.
 const NO_TIME: Duration = Duration::ZERO;
 
-async fn uploading(jobs: &Jobs, owner: &str) -> Id {
-    let new = NewJob {
+fn new(owner: &str, key: Option<&str>) -> NewJob {
+    NewJob {
         id: Id::fresh(),
         owner: owner.to_owned(),
         filename: Some("$film.mp4".to_owned()),
         video_fid: Id::fresh(),
-    };
+        settings: Settings { bitrate: Some(128), start: Some(1.5), ..Settings::default() },
+        key: key.map(str::to_owned),
+    }
+}
+
+async fn uploading(jobs: &Jobs, owner: &str) -> Id {
+    let new = new(owner, None);
     let id = new.id.clone();
-    jobs.create(new).await.expect("create");
+    assert!(jobs.create(new).await.expect("create"));
     id
 }
 
@@ -47,6 +53,10 @@ async fn a_job_goes_its_way(jobs: Jobs) {
     let job = jobs.get(&id).await.expect("get").expect("there");
     assert_eq!((job.state, job.owner.as_str(), job.percent), (State::Uploading, "a@example.com", 0));
     assert_eq!(job.filename.as_deref(), Some("$film.mp4"));
+    assert_eq!(
+        (job.run, job.settings.bitrate, job.settings.quality, job.settings.start),
+        (1, Some(128), None, Some(1.5))
+    );
     assert!(jobs.still_uploading(&id).await.expect("going on"));
     assert!(jobs.stored(&id, 123).await.expect("stored"));
     assert!(jobs.queued(&id).await.expect("queued"));
@@ -59,9 +69,9 @@ async fn a_job_goes_its_way(jobs: Jobs) {
     let job = jobs.by_mp3(&output.mp3_fid).await.expect("get").expect("found by its result");
     assert_eq!((job.state, job.percent, job.duration_s, job.mp3_bytes), (State::Done, 100, Some(1.5), Some(9)));
     assert!(!job.told && !job.mailed);
-    assert!(jobs.told(&id).await.expect("told"));
-    assert!(!jobs.told(&id).await.expect("told once"));
-    assert!(jobs.mailed(&id).await.expect("mailed"));
+    assert!(jobs.told(&id, 1).await.expect("told"));
+    assert!(!jobs.told(&id, 1).await.expect("told once"));
+    assert!(jobs.mailed(&id, 1).await.expect("mailed"));
     let job = jobs.by_video(&job.video_fid).await.expect("get").expect("found by its video");
     assert!(job.told && job.mailed);
 }
@@ -204,8 +214,112 @@ async fn what_is_stuck_is_claimed_by_one(jobs: Jobs) {
     let job = taken(&jobs, &lost, TTL).await;
     assert!(jobs.failed(&lost, job.attempt, "no sound").await.expect("failed"));
     assert_eq!(claim(Stuck::Untold).await.id, lost);
-    assert!(jobs.told(&lost).await.expect("told"));
+    assert!(jobs.told(&lost, 1).await.expect("told"));
     assert_eq!(jobs.claim(Stuck::Untold, NO_TIME).await.expect("claim"), None);
+}
+
+async fn what_is_tried_again_begins_anew(jobs: Jobs) {
+    let id = stored(&jobs, "a@example.com").await;
+    assert!(!jobs.retry(&id).await.expect("not over"));
+    let zombie = taken(&jobs, &id, NO_TIME).await;
+    let job = taken(&jobs, &id, TTL).await;
+    assert!(jobs.renew(&id, job.attempt, 70, TTL).await.expect("renew"));
+    assert!(jobs.failed(&id, job.attempt, "no").await.expect("failed"));
+    assert!(jobs.told(&id, 1).await.expect("told") && jobs.mailed(&id, 1).await.expect("mailed"));
+    assert!(jobs.retry(&id).await.expect("retry"));
+    assert!(!jobs.retry(&id).await.expect("once"), "it is under way");
+    let job = jobs.get(&id).await.expect("get").expect("there");
+    assert_eq!((job.state, job.run, job.percent, job.reason.as_deref()), (State::Stored, 2, 0, None));
+    assert_eq!((job.attempt, job.attempt_of_run(), job.outputs.len()), (2, 0, 2));
+    assert_eq!((job.settings.bitrate, job.told, job.mailed), (Some(128), false, false));
+    assert!(!jobs.told(&id, 1).await.expect("told") && !jobs.mailed(&id, 1).await.expect("mailed"), "old news");
+    let job = taken(&jobs, &id, TTL).await;
+    assert_eq!((job.attempt, job.attempt_of_run()), (3, 1));
+    assert!(!jobs.renew(&id, zombie.attempt, 1, TTL).await.expect("renew"), "a worker of the last run stays out");
+    assert!(jobs.done(&id, job.attempt, &output()).await.expect("done"));
+    assert!(!jobs.retry(&id).await.expect("well done"));
+    assert!(jobs.told(&id, 2).await.expect("told") && jobs.mailed(&id, 2).await.expect("mailed"));
+    let cancelled = stored(&jobs, "a@example.com").await;
+    assert!(jobs.cancel(&cancelled).await.expect("cancel"));
+    assert!(jobs.retry(&cancelled).await.expect("retry"));
+    assert!(!jobs.retry(&Id::fresh()).await.expect("no such job"));
+}
+
+async fn a_key_stands_for_one_upload(jobs: Jobs) {
+    let key = "$key {}";
+    let first = new("a@example.com", Some(key));
+    let id = first.id.clone();
+    assert!(jobs.create(first.clone()).await.expect("create"));
+    assert!(jobs.create(first).await.expect("the same, repeated after a lost answer"));
+    assert!(!jobs.create(new("a@example.com", Some(key))).await.expect("taken"));
+    assert!(jobs.create(new("a@example.com", Some("another"))).await.expect("another key"));
+    assert!(jobs.create(new("b@example.com", Some(key))).await.expect("another owner"));
+    let found = jobs.by_key("a@example.com", key).await.expect("ask").expect("there");
+    assert_eq!((found.id, found.key.as_deref()), (id.clone(), Some(key)));
+    assert_eq!(jobs.by_key("c@example.com", key).await.expect("ask"), None);
+    // Nothing came of it: the key is free before the remains are gone.
+    assert!(jobs.abandon(&id).await.expect("abandon"));
+    assert_eq!(jobs.by_key("a@example.com", key).await.expect("ask"), None);
+    let second = new("a@example.com", Some(key));
+    let id = second.id.clone();
+    assert!(jobs.create(second).await.expect("create"));
+    assert!(jobs.stored(&id, 1).await.expect("stored") && jobs.cancel(&id).await.expect("cancel"));
+    assert!(!jobs.create(new("a@example.com", Some(key))).await.expect("still there"));
+    assert!(jobs.deleting(&id).await.expect("deleting"));
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let jobs = jobs.clone();
+        racers.spawn(async move { jobs.create(new("a@example.com", Some(key))).await.expect("create") });
+    }
+    assert_eq!(racers.join_all().await.into_iter().filter(|won| *won).count(), 1);
+    assert!(jobs.claim(Stuck::Upload, NO_TIME).await.expect("claim").is_some_and(|job| job.key.is_none()));
+}
+
+async fn who_waits_stands_in_line(jobs: Jobs) {
+    let mut line = Vec::new();
+    for _ in 0..4 {
+        uploading(&jobs, "a@example.com").await;
+        line.push(stored(&jobs, "a@example.com").await);
+        // Places are told apart by the millisecond.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(jobs.queued(&line[1]).await.expect("queued"));
+    assert_eq!(jobs.waiting(10).await.expect("ask"), line);
+    assert_eq!(jobs.waiting(2).await.expect("ask"), line[..2]);
+    let job = taken(&jobs, &line[0], TTL).await;
+    assert_eq!(jobs.waiting(10).await.expect("ask"), line[1..]);
+    assert!(jobs.failed(&line[0], job.attempt, "no").await.expect("failed"));
+    assert!(jobs.retry(&line[0]).await.expect("retry"));
+    line.rotate_left(1);
+    assert_eq!(jobs.waiting(10).await.expect("ask"), line, "who is tried again goes to the end");
+}
+
+async fn changes_are_seen(jobs: Jobs) {
+    assert_eq!(jobs.changed(None, 10).await.expect("ask"), []);
+    let (a, b) = (stored(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(jobs.queued(&a).await.expect("queued"));
+    let last = jobs.changed(None, 10).await.expect("ask");
+    assert_eq!(last.iter().map(|job| &job.id).collect::<Vec<_>>(), [&a]);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(jobs.cancel(&b).await.expect("cancel") && jobs.deleting(&b).await.expect("deleting"));
+    let since = jobs.changed(Some(last[0].updated_at), 10).await.expect("ask");
+    assert_eq!(since.iter().map(|job| &job.id).collect::<Vec<_>>(), [&a, &b], "the oldest change first");
+    assert_eq!(since[1].state, State::Deleting);
+    assert_eq!(jobs.changed(Some(last[0].updated_at), 1).await.expect("ask").len(), 1);
+    assert_eq!(jobs.changed(Some(since[1].updated_at + TTL), 10).await.expect("ask"), []);
+}
+
+async fn the_time_left_follows_from_the_progress(jobs: Jobs) {
+    let id = stored(&jobs, "a@example.com").await;
+    let job = taken(&jobs, &id, TTL).await;
+    assert_eq!((job.leased_at, job.time_left()), (Some(job.updated_at), None));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(jobs.renew(&id, job.attempt, 20, TTL).await.expect("renew"));
+    let job = jobs.get(&id).await.expect("get").expect("there");
+    let taken = Duration::try_from(job.updated_at - job.leased_at.expect("leased")).expect("forwards");
+    assert!(taken >= Duration::from_millis(50), "{taken:?}");
+    assert_eq!(job.time_left(), Some(taken * 4));
 }
 
 async fn workers_are_seen(jobs: Jobs) {
@@ -230,6 +344,11 @@ macro_rules! contract {
             a_message_without_a_record_makes_one
             a_list_is_newest_first_in_pages_and_ones_own
             what_is_stuck_is_claimed_by_one
+            what_is_tried_again_begins_anew
+            a_key_stands_for_one_upload
+            who_waits_stands_in_line
+            changes_are_seen
+            the_time_left_follows_from_the_progress
             workers_are_seen
         }
     };

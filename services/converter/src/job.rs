@@ -9,10 +9,14 @@ use std::{
 };
 
 use blobs::{Blobs, Meta};
-use common::{CancellationToken, Id, Message, messages::JOB_ID};
-use jobs::{Job, Jobs, Lease, Output, State};
+use common::{
+    CancellationToken, Id, Message,
+    messages::{JOB_ID, RUN},
+};
+use jobs::{Job, Jobs, Lease, Output, Settings, State};
 use queue::{Delivery, Envelope, Queue, Verdict};
 use tracing::Instrument;
+use transcode::Encoding;
 
 use crate::{
     Config,
@@ -21,7 +25,7 @@ use crate::{
 
 /// How often progress goes to the ledger and the lease is prolonged.
 pub const TICK: Duration = Duration::from_secs(1);
-/// Leases after which a job is given up although no attempt ever said what was wrong: its
+/// Leases of one run after which a job is given up although no attempt ever said what was wrong: its
 /// worker died each time.
 const MOST_LEASES: u32 = 8;
 /// When the ledger does not answer nothing is known to be wrong with the job: it waits.
@@ -85,7 +89,7 @@ impl Worker {
     async fn convert(&self, job: Job, delivered: u32) -> Verdict {
         let started = Instant::now();
         tracing::info!(blob.id = %job.video_fid, lease = job.attempt, "converting");
-        let outcome = if job.attempt > MOST_LEASES {
+        let outcome = if job.attempt_of_run() > MOST_LEASES {
             Err(Ended::Final("this video could not be converted: every attempt broke off".to_owned()))
         } else {
             self.attempt(&job).await
@@ -148,6 +152,7 @@ impl Worker {
         let options = transcode::Options {
             max_duration: self.config.max_duration,
             title_fallback: stem,
+            encoding: encoding(&job.settings),
             ..transcode::Options::default()
         };
 
@@ -251,7 +256,7 @@ impl Worker {
         if job.told || !matches!(job.state, State::Done | State::Failed) {
             return Verdict::Done;
         }
-        let headers = [(JOB_ID.to_owned(), job.id.to_string())].into();
+        let headers = [(JOB_ID.to_owned(), job.id.to_string()), (RUN.to_owned(), job.run.to_string())].into();
         let envelope = Envelope { body: job.message().to_json(), headers };
         if let Err(error) = self.queue.publish(&self.config.mp3_queue, &envelope).await {
             tracing::warn!(
@@ -260,9 +265,18 @@ impl Worker {
             );
             return Verdict::Later { after: Duration::from_secs(5) };
         }
-        if let Err(error) = self.jobs.told(&job.id).await {
+        if let Err(error) = self.jobs.told(&job.id, job.run).await {
             tracing::warn!(%error, "told, but the ledger does not know; its owner may get the mail twice");
         }
         Verdict::Done
+    }
+}
+
+/// What the owner wants, or else the engine's own choice.
+fn encoding(settings: &Settings) -> Encoding {
+    match (settings.bitrate, settings.quality) {
+        (Some(kbps), _) => Encoding::Cbr(kbps),
+        (None, Some(quality)) => Encoding::Vbr(quality),
+        (None, None) => Encoding::default(),
     }
 }

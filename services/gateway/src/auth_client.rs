@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use axum::{
     body::Bytes,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use common::{Error, Id, Result, messages::JOB_ID};
 use serde::Deserialize;
+
+use crate::session;
 
 /// Auth as a neighbour over HTTP. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,6 +51,16 @@ impl AuthClient {
         pass_on(request).await
     }
 
+    /// The token of somebody who gives their password; auth's own answer if it gives none.
+    pub async fn token(&self, email: &str, password: &str) -> Result<Result<String, Response>> {
+        let request = self.http.post(format!("{}/login", self.base)).basic_auth(email, Some(password));
+        let answer = request.send().await.map_err(Error::unavailable("auth"))?;
+        if answer.status() != StatusCode::OK {
+            return Ok(Err(hand_on(answer).await?));
+        }
+        Ok(Ok(answer.text().await.map_err(Error::unavailable("auth"))?))
+    }
+
     /// What auth answers to a registration, word for word.
     pub async fn register(&self, headers: &HeaderMap, body: Bytes) -> Result<Response> {
         let json = HeaderValue::from_static("application/json");
@@ -68,7 +80,11 @@ impl AuthClient {
     }
 
     async fn validate(&self, headers: &HeaderMap, job: Option<&Id>) -> Result<User> {
-        let authorization = headers.get(header::AUTHORIZATION).ok_or(Error::MissingCredentials)?;
+        // A header that somebody took the trouble to send counts before a cookie that came by itself.
+        let authorization = match headers.get(header::AUTHORIZATION) {
+            Some(header) => header.clone(),
+            None => session::bearer(headers).ok_or(Error::MissingCredentials)?,
+        };
         let mut request =
             self.http.post(format!("{}/validate", self.base)).header(header::AUTHORIZATION, authorization);
         if let Some(job) = job {
@@ -93,7 +109,10 @@ impl AuthClient {
 }
 
 async fn pass_on(request: reqwest::RequestBuilder) -> Result<Response> {
-    let answer = request.send().await.map_err(Error::unavailable("auth"))?;
+    hand_on(request.send().await.map_err(Error::unavailable("auth"))?).await
+}
+
+async fn hand_on(answer: reqwest::Response) -> Result<Response> {
     let (status, mut headers) = (answer.status(), HeaderMap::new());
     for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
         headers.extend(answer.headers().get(&name).map(|value| (name, value.clone())));

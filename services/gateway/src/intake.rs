@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use blobs::{Blobs, Meta, Writer};
-use common::{Error, Id, Result, messages::JOB_ID};
-use jobs::{Job, Jobs, NewJob, State};
+use common::{
+    Error, Id, Result,
+    messages::{JOB_ID, RUN},
+};
+use jobs::{Job, Jobs, NewJob, Settings, State};
 use queue::{Envelope, Queue};
 
 /// How often the ledger hears that an upload is still going on.
@@ -26,21 +29,18 @@ impl Intake {
 
     /// Begins an upload. A store or a broker that is down is found out here, before the client
     /// has sent its film.
-    pub async fn begin(
-        &self,
-        id: &Id,
-        owner: &str,
-        filename: Option<String>,
-        content_type: Option<String>,
-    ) -> Result<Upload> {
+    pub async fn begin(&self, film: Announced) -> Result<Upload> {
         self.queue.ping().await.map_err(Error::unavailable("the queue"))?;
-        let new =
-            NewJob { id: id.clone(), owner: owner.to_owned(), filename: filename.clone(), video_fid: Id::fresh() };
-        let (id, video_fid) = (new.id.clone(), new.video_fid.clone());
-        self.jobs.create(new).await.map_err(Error::unavailable("the store"))?;
+        let Announced { id, owner, filename, content_type, settings, key } = film;
+        let (owned_by, named, video_fid) = (owner.clone(), filename.clone(), Id::fresh());
+        let new = NewJob { id: id.clone(), owner, filename, video_fid: video_fid.clone(), settings, key };
+        if !self.jobs.create(new).await.map_err(Error::unavailable("the store"))? {
+            return Err(KEY_IN_USE);
+        }
         let mut upload =
             Upload { intake: self.clone(), id, video_fid, writer: None, heard: Instant::now(), accepted: false };
-        let meta = Meta { username: Some(owner.to_owned()), filename, content_type, job_id: Some(upload.id.clone()) };
+        let job_id = Some(upload.id.clone());
+        let meta = Meta { username: Some(owned_by), filename: named, content_type, job_id };
         let writer = self.videos.create(upload.video_fid.clone(), meta).await;
         upload.writer = Some(writer.map_err(Error::unavailable("the store"))?);
         Ok(upload)
@@ -86,8 +86,21 @@ impl Intake {
 
 /// The message that wakes a worker up for this job, or tells the notification of its result.
 pub fn envelope(job: &Job) -> Envelope {
-    let headers = [(JOB_ID.to_owned(), job.id.to_string())].into();
+    let headers = [(JOB_ID.to_owned(), job.id.to_string()), (RUN.to_owned(), job.run.to_string())].into();
     Envelope { body: job.message().to_json(), headers }
+}
+
+/// Another upload came with the same key, and nobody knows yet how it ends.
+pub const KEY_IN_USE: Error = Error::Conflict("an upload with this Idempotency-Key is going on");
+
+/// What is known of a film before its first byte.
+pub struct Announced {
+    pub id: Id,
+    pub owner: String,
+    pub filename: Option<String>,
+    pub content_type: Option<String>,
+    pub settings: Settings,
+    pub key: Option<String>,
 }
 
 /// A video being received. Dropped before [`Upload::accept`], it leaves nothing behind.

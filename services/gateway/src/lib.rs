@@ -1,10 +1,13 @@
 //! The door: takes videos in, gives MP3s out, and keeps the ledger moving.
 
 mod auth_client;
+mod conversion;
+mod feed;
 mod intake;
 mod range;
 mod reconcile;
 mod routes;
+mod session;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +20,7 @@ use jobs::Jobs;
 use queue::Queue;
 use tokio::net::TcpListener;
 
-use crate::{auth_client::AuthClient, intake::Intake};
+use crate::{auth_client::AuthClient, feed::Feed, intake::Intake};
 
 /// Where the gateway's neighbours are, and what it allows.
 #[derive(Clone, Debug)]
@@ -35,6 +38,10 @@ pub struct Config {
     pub upload_idle: Duration,
     /// Whether MP3s that belong to nobody (made by the Python converter) are served to anybody.
     pub allow_unowned_downloads: bool,
+    /// What others reach us by.
+    pub public_url: Option<String>,
+    /// Streams of events that may be open at once.
+    pub max_event_streams: usize,
     pub reconcile: reconcile::Patience,
     pub limits: Limits,
 }
@@ -53,9 +60,16 @@ impl Config {
             max_upload_bytes: env.parse("MAX_UPLOAD_BYTES", 8 << 30),
             upload_idle: env.duration("UPLOAD_IDLE_TIMEOUT", Duration::from_secs(60)),
             allow_unowned_downloads: env.flag("ALLOW_UNOWNED_DOWNLOADS", false),
+            public_url: env.public_url("PUBLIC_URL"),
+            max_event_streams: env.parse("MAX_EVENT_STREAMS", 1_024),
             reconcile: reconcile::Patience::from_env(env),
             limits: Limits::from_env(env),
         }
+    }
+
+    /// Whether browsers come by TLS, so that cookies need no other way.
+    fn is_https(&self) -> bool {
+        self.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
     }
 }
 
@@ -67,6 +81,7 @@ struct App {
     mp3s: Blobs,
     jobs: Jobs,
     intake: Intake,
+    feed: Feed,
     config: Arc<Config>,
 }
 
@@ -80,6 +95,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let app = App {
         auth: AuthClient::new(&config.auth)?,
         intake: Intake::new(videos.clone(), jobs.clone(), queue.clone(), &config.video_queue),
+        feed: Feed::new(jobs.clone(), config.max_event_streams, shutdown.clone()),
         videos,
         mp3s,
         jobs,
@@ -91,9 +107,11 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         .with("store", &app.videos, |videos| async move { Ok(videos.ping().await?) })
         .with("broker", &queue, |queue| async move { queue.ping().await });
     let reconciler = tokio::spawn(reconcile::run(app.clone(), queue.clone(), shutdown.clone()));
+    let watch = tokio::spawn(app.feed.clone().run());
     let router = routes::router(app.clone()).merge(serve::ops(readiness));
     let served = serve::serve(listener, router, app.config.limits.clone(), shutdown).await;
     let _ = reconciler.await;
+    let _ = watch.await;
     queue.close().await;
     served
 }

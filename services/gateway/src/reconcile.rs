@@ -93,7 +93,7 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
         }
         Stuck::Untold => {
             queue.publish(&app.config.mp3_queue, &envelope(job)).await?;
-            app.jobs.told(&job.id).await?;
+            app.jobs.told(&job.id, job.run).await?;
         }
         Stuck::Upload | Stuck::Deleting => app.remove(job).await?,
     }

@@ -3,50 +3,67 @@
 mod account;
 mod conversions;
 mod download;
+mod events;
+mod openapi;
+mod page;
+mod problem;
+mod session;
+mod settings;
 mod upload;
 
 use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
     http::{HeaderValue, header},
-    middleware::map_response,
-    response::{IntoResponse, Response},
+    middleware::{from_fn, map_response},
+    response::Response,
     routing::{get, post},
 };
-use common::error::Problem;
-use serde_json::json;
+use utoipa::OpenApi;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
-use crate::App;
+use crate::{App, session::refuse_foreign};
 
 /// No small request is larger.
 const SMALL: usize = 16 * 1024;
 
 pub fn router(app: App) -> Router {
-    let v1 = Router::new()
-        .route("/v1/conversions", get(conversions::list))
-        .route("/v1/conversions/{id}", get(conversions::one).delete(conversions::delete))
-        .layer(map_response(problem_json));
+    let (v1, api) = v1().split_for_parts();
+    let api = Json(api);
     Router::new()
         .route("/login", post(account::login))
         .route("/register", post(account::register))
+        .route("/session", get(session::who).post(session::login).delete(session::logout))
         .layer(DefaultBodyLimit::max(SMALL))
         // The upload counts its bytes itself, against a limit of another size.
         .route("/upload", post(upload::upload).layer(DefaultBodyLimit::disable()))
         .route("/download", get(download::download))
         .merge(v1)
+        .route("/v1/openapi.json", get(move || std::future::ready(api.clone())))
+        .merge(page::router())
+        .fallback(async || common::Error::NotFound)
+        .layer(from_fn(refuse_foreign))
+        .layer(from_fn(problem::answer))
+        .layer(map_response(no_guessing))
         .with_state(app)
 }
 
-/// `/v1` speaks of errors as RFC 9457 has it.
-async fn problem_json(response: Response) -> Response {
-    let Some(Problem { status, detail }) = response.extensions().get::<Problem>().cloned() else {
-        return response;
-    };
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
-    let mut problem = (status, Json(body)).into_response();
-    let retry_after = response.headers().get(header::RETRY_AFTER).cloned();
-    problem.headers_mut().extend(retry_after.map(|value| (header::RETRY_AFTER, value)));
-    problem.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    problem
+/// The routes of `/v1` and, drawn from the same source, their description.
+fn v1() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::Api::openapi())
+        .routes(routes!(conversions::list, conversions::create).layer(DefaultBodyLimit::disable()))
+        .routes(routes!(conversions::one, conversions::delete))
+        .routes(routes!(conversions::cancel))
+        .routes(routes!(conversions::retry))
+        .routes(routes!(events::of_one))
+        .routes(routes!(events::of_all))
+}
+
+/// What strangers uploaded is what we say it is, whatever it looks like to a browser.
+async fn no_guessing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }

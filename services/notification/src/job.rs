@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use common::{Id, Message, messages::JOB_ID};
+use common::{
+    Id, Message,
+    messages::{JOB_ID, RUN},
+};
 use jobs::{Job, Jobs, State};
 use queue::{Delivery, Verdict};
 use tracing::Instrument;
@@ -32,10 +35,11 @@ impl Worker {
             }
         };
         let told_id = delivery.envelope.headers.get(JOB_ID).and_then(|id| id.parse::<Id>().ok());
+        let told_run = delivery.envelope.headers.get(RUN).and_then(|run| run.parse::<u32>().ok());
         let job = self.record(told_id.as_ref(), &message).await;
         let id = told_id.or_else(|| job.as_ref().map(|job| job.id.clone())).unwrap_or(message.video_fid.clone());
         let span = tracing::info_span!("mail", job.id = %id, attempt = delivery.attempt);
-        self.deliver(&id, job, &message).instrument(span).await
+        self.deliver(&id, told_run, job, &message).instrument(span).await
     }
 
     /// The ledger's record, if there is one. A ledger that is away does not hold the mail up:
@@ -52,7 +56,7 @@ impl Worker {
         })
     }
 
-    async fn deliver(&self, id: &Id, job: Option<Job>, message: &Message) -> Verdict {
+    async fn deliver(&self, id: &Id, told_run: Option<u32>, job: Option<Job>, message: &Message) -> Verdict {
         if let (Some(jobs), Some(job), Some(mp3_fid)) = (&self.jobs, &job, &message.mp3_fid)
             && !job.state.is_over()
             && let Err(error) = jobs.done_elsewhere(id, mp3_fid).await
@@ -61,18 +65,21 @@ impl Worker {
             tracing::warn!(%error, "the ledger could not be told of a result made elsewhere");
             return Verdict::Retry { reason: format!("{error:#}") };
         }
-        if job.as_ref().is_some_and(|job| job.mailed || job.state == State::Deleting) {
+        // Its owner has had it tried again since: the news is old, and they know it.
+        let outdated = |job: &Job| told_run.is_some_and(|run| run != job.run);
+        if job.as_ref().is_some_and(|job| job.mailed || job.state == State::Deleting || outdated(job)) {
             tracing::info!("nothing to tell any more");
             return Verdict::Done;
         }
-        let (kind, mail) = self.compose(id, job.as_ref(), message);
+        let run = told_run.or(job.as_ref().map(|job| job.run)).unwrap_or(1);
+        let (kind, mail) = self.compose(&name(id, run), job.as_ref(), message);
         let started = Instant::now();
         let sent = self.mailer.send(&mail).await;
         metrics::histogram!("mail_duration_seconds").record(started.elapsed());
         let (outcome, verdict) = match sent {
             Ok(()) => {
                 tracing::info!(kind, duration_ms = started.elapsed().as_millis() as u64, "mail sent");
-                self.note(id).await;
+                self.note(id, run).await;
                 ("sent", Verdict::Done)
             }
             Err(error @ Error::Transient(_)) => {
@@ -88,22 +95,27 @@ impl Worker {
         verdict
     }
 
-    fn compose(&self, id: &Id, job: Option<&Job>, message: &Message) -> (&'static str, Mail) {
+    fn compose(&self, name: &str, job: Option<&Job>, message: &Message) -> (&'static str, Mail) {
         let filename = job.and_then(|job| job.filename.as_deref());
         match &message.mp3_fid {
-            Some(mp3_fid) => ("done", self.letters.done(id, &message.username, mp3_fid, filename)),
+            Some(mp3_fid) => ("done", self.letters.done(name, &message.username, mp3_fid, filename)),
             None => {
                 let reason = message.reason.as_deref().or(job.and_then(|job| job.reason.as_deref()));
-                ("failed", self.letters.failed(id, &message.username, reason.unwrap_or(NO_REASON), filename))
+                ("failed", self.letters.failed(name, &message.username, reason.unwrap_or(NO_REASON), filename))
             }
         }
     }
 
-    async fn note(&self, id: &Id) {
+    async fn note(&self, id: &Id, run: u32) {
         if let Some(jobs) = &self.jobs
-            && let Err(error) = jobs.mailed(id).await
+            && let Err(error) = jobs.mailed(id, run).await
         {
             tracing::warn!(%error, "sent, but the ledger does not know; its owner may get the mail twice");
         }
     }
+}
+
+/// What the mails of one run are told apart by from all others.
+fn name(id: &Id, run: u32) -> String {
+    if run > 1 { format!("{id}.{run}") } else { id.to_string() }
 }

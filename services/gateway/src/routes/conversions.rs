@@ -1,85 +1,101 @@
-//! `/v1/conversions`: a user's conversions, one of them, and the end of one.
+//! `/v1/conversions`: a user's conversions, one of them, and what its owner can do with it.
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, Query, Request, State},
     http::{HeaderMap, StatusCode},
+    response::Response,
 };
 use common::{Error, Id, Result};
 use jobs::{Cursor, Job};
-use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, serde::rfc3339};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use crate::App;
+use crate::{
+    App,
+    conversion::{Conversion, List},
+    routes::{
+        openapi::{Film, Problem},
+        settings::Wishes,
+        upload,
+    },
+};
 
 /// Conversions on one page, unless the client asks for fewer.
-const PAGE: usize = 50;
+pub const PAGE: usize = 50;
 
-/// A conversion as the API shows it.
-#[derive(Serialize)]
-pub struct Conversion {
-    id: Id,
-    state: &'static str,
-    filename: Option<String>,
-    /// From 0 to 100.
-    percent: u8,
-    mp3_fid: Option<Id>,
-    /// Why it failed, in plain words.
-    reason: Option<String>,
-    /// Length of the MP3, in seconds.
-    duration_s: Option<f64>,
-    video_bytes: Option<u64>,
-    mp3_bytes: Option<u64>,
-    #[serde(with = "rfc3339")]
-    created_at: OffsetDateTime,
-    #[serde(with = "rfc3339")]
-    updated_at: OffsetDateTime,
-}
-
-pub fn represent(job: &Job) -> Conversion {
-    let job = job.clone();
-    Conversion {
-        id: job.id,
-        state: job.state.as_str(),
-        filename: job.filename,
-        percent: job.percent,
-        mp3_fid: job.mp3_fid,
-        reason: job.reason,
-        duration_s: job.duration_s,
-        video_bytes: job.video_bytes,
-        mp3_bytes: job.mp3_bytes,
-        created_at: job.created_at,
-        updated_at: job.updated_at,
-    }
-}
-
-#[derive(Serialize)]
-pub struct List {
-    conversions: Vec<Conversion>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Params {
+    /// Where to go on: the `next` of the page before.
     cursor: Option<String>,
+    /// How many, 50 at the most.
+    #[param(minimum = 1, maximum = 50)]
     limit: Option<usize>,
 }
 
+/// Your conversions
+///
+/// The newest first, in pages.
+#[utoipa::path(get, path = "/v1/conversions", tag = "conversions", params(Params), responses(
+    (status = 200, description = "One page", body = List),
+    (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
+))]
 pub async fn list(State(app): State<App>, Query(params): Query<Params>, headers: HeaderMap) -> Result<Json<List>> {
     let user = app.auth.user(&headers).await?;
     let cursor = params.cursor.map(|text| text.parse::<Cursor>()).transpose();
     let cursor = cursor.map_err(|_| Error::BadRequest("cursor: not one of ours".to_owned()))?;
     let limit = params.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let page = app.jobs.list(&user.name, cursor.as_ref(), limit).await.map_err(Error::unavailable("the store"))?;
-    let conversions = page.jobs.iter().map(represent).collect();
+    let line = app.feed.line().await.map_err(Error::unavailable("the store"))?;
+    let conversions = page.jobs.iter().map(|job| Conversion::of(job, &line)).collect();
     Ok(Json(List { conversions, next: page.next.map(|cursor| cursor.to_string()) }))
 }
 
-pub async fn one(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Json<Conversion>> {
-    Ok(Json(represent(&owned(&app, &id, &headers).await?)))
+/// Convert a video
+///
+/// One file as `multipart/form-data`, under any field name, streamed. Once this is answered the
+/// conversion ends in one visible result, whatever dies in between.
+#[utoipa::path(post, path = "/v1/conversions", tag = "conversions",
+    params(
+        Wishes,
+        ("Idempotency-Key" = Option<String>, Header, max_length = 255,
+            description = "A word of your own for this upload. The same word again is answered with the same \
+                           conversion, and nothing is stored twice; while the first upload is going on, with 409."),
+    ),
+    request_body(content = Film, content_type = "multipart/form-data"),
+    responses(
+        (status = 202, description = "Accepted, now or, by its `Idempotency-Key`, before", body = Conversion,
+            headers(("Location" = String, description = "Where to ask for it"))),
+        (status = 400, description = "Not exactly one file, or not complete", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Cancelled meanwhile, or its `Idempotency-Key` is in use by an upload that is going on", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "There is no such MP3", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn create(State(app): State<App>, request: Request) -> Result<Response> {
+    upload::take(app, request, upload::Manner::Api).await
 }
 
-/// Cancels a conversion that is not over; removes one that is, and both its files.
+/// One conversion
+#[utoipa::path(get, path = "/v1/conversions/{id}", tag = "conversions", params(("id" = String, Path)), responses(
+    (status = 200, description = "Where it stands", body = Conversion),
+    (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn one(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Json<Conversion>> {
+    let job = owned(&app, &id, &headers).await?;
+    Ok(Json(represent(&app, &job).await?))
+}
+
+/// Cancel, or delete
+///
+/// Cancels a conversion that is not over. Deletes one that is, with both its files.
+#[utoipa::path(delete, path = "/v1/conversions/{id}", tag = "conversions", params(("id" = String, Path)), responses(
+    (status = 204, description = "Cancelled, or gone"),
+    (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
+))]
 pub async fn delete(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<StatusCode> {
     let job = owned(&app, &id, &headers).await?;
     if app.jobs.cancel(&job.id).await.map_err(Error::unavailable("the store"))? {
@@ -92,7 +108,69 @@ pub async fn delete(State(app): State<App>, Path(id): Path<String>, headers: Hea
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn owned(app: &App, id: &str, headers: &HeaderMap) -> Result<Job> {
+/// Cancel
+///
+/// Ends a conversion that is not over. It can be retried or deleted afterwards.
+#[utoipa::path(post, path = "/v1/conversions/{id}/cancel", tag = "conversions", params(("id" = String, Path)), responses(
+    (status = 200, description = "Cancelled", body = Conversion),
+    (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It is over", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn cancel(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Json<Conversion>> {
+    let job = owned(&app, &id, &headers).await?;
+    if !app.jobs.cancel(&job.id).await.map_err(Error::unavailable("the store"))? {
+        return Err(Error::Conflict("the conversion is over"));
+    }
+    tracing::info!(job.id = %job.id, "cancelled by its owner");
+    reread(&app, &job.id).await
+}
+
+/// Try again
+///
+/// Queues a conversion that failed or was cancelled once more, with the same video and settings.
+/// A new mail tells of its end.
+#[utoipa::path(post, path = "/v1/conversions/{id}/retry", tag = "conversions", params(("id" = String, Path)), responses(
+    (status = 202, description = "It is under way again", body = Conversion),
+    (status = 404, description = "Not there, or not yours, or its video is gone", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It neither failed nor was cancelled", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn retry(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<(StatusCode, Json<Conversion>)> {
+    let job = owned(&app, &id, &headers).await?;
+    if !matches!(job.state, jobs::State::Failed | jobs::State::Cancelled) {
+        return Err(Error::Conflict("only what failed or was cancelled can be tried again"));
+    }
+    // A cancelled upload has left no whole video.
+    let video = app.videos.stat(&job.video_fid).await.map_err(Error::unavailable("the store"))?;
+    video.ok_or(Error::NotFound)?;
+    if !app.jobs.retry(&job.id).await.map_err(Error::unavailable("the store"))? {
+        return Err(Error::Conflict("only what failed or was cancelled can be tried again"));
+    }
+    tracing::info!(job.id = %job.id, "tried again by its owner's wish");
+    // As after an upload: what cannot be told now the reconciler tells later.
+    if let Some(job) = app.jobs.get(&job.id).await.map_err(Error::unavailable("the store"))? {
+        app.intake.tell(&job).await;
+    }
+    Ok((StatusCode::ACCEPTED, reread(&app, &job.id).await?))
+}
+
+async fn reread(app: &App, id: &Id) -> Result<Json<Conversion>> {
+    let job = app.jobs.get(id).await.map_err(Error::unavailable("the store"))?.ok_or(Error::NotFound)?;
+    Ok(Json(represent(app, &job).await?))
+}
+
+pub async fn represent(app: &App, job: &Job) -> Result<Conversion> {
+    let line = app.feed.line().await.map_err(Error::unavailable("the store"))?;
+    Ok(Conversion::of(job, &line))
+}
+
+/// The conversion with this id, if it belongs to whom the request comes from.
+pub async fn owned(app: &App, id: &str, headers: &HeaderMap) -> Result<Job> {
     let user = app.auth.user(headers).await?;
     let id: Id = id.parse().map_err(|_| Error::NotFound)?;
     let job = app.jobs.get(&id).await.map_err(Error::unavailable("the store"))?;

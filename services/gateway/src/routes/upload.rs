@@ -1,21 +1,27 @@
-//! `POST /upload`: exactly one film, streamed from the socket into the store.
+//! `POST /upload` and `POST /v1/conversions`: exactly one film, streamed from the socket into the store.
 
 use std::time::Duration;
 
 use axum::{
     Json,
     extract::{
-        FromRequest, Multipart, Request, State,
+        FromRequest, Multipart, Query, Request, State,
         multipart::{Field, MultipartError},
     },
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use common::{Error, Id, Result};
 use futures_util::{Stream, StreamExt, stream};
+use jobs::Job;
 
-use crate::{App, auth_client::User, intake::Upload, routes::conversions};
+use crate::{
+    App,
+    auth_client::User,
+    intake::{Announced, KEY_IN_USE, Upload},
+    routes::{conversions, settings::Wishes},
+};
 
 /// What multipart adds around a film: boundaries and the part's headers.
 const ENVELOPE: u64 = 64 * 1024;
@@ -23,23 +29,44 @@ const ENVELOPE: u64 = 64 * 1024;
 /// instead of a reset connection.
 const DRAIN: usize = 16 << 20;
 
+/// A longer `Idempotency-Key` is refused.
+const LONGEST_KEY: usize = 255;
+/// No wish in a form is longer.
+const LONGEST_WISH: usize = 64;
+
+/// Which of the two layers is spoken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// `success!`, unless the client asks for JSON. Text fields beside the film mean nothing.
+    Classic,
+    /// JSON. Wishes may come in the query, or as text fields before the film.
+    Api,
+}
+
 pub async fn upload(State(app): State<App>, request: Request) -> Result<Response> {
+    take(app, request, Manner::Classic).await
+}
+
+pub async fn take(app: App, request: Request, manner: Manner) -> Result<Response> {
     let headers = request.headers().clone();
     let id = Id::fresh();
     tracing::Span::current().record("job.id", tracing::field::display(&id));
-    let user = match admit(&app, &headers, &id).await {
-        Ok(user) => user,
-        Err(refusal) => {
+    let terms = match admit(&app, &headers, request.uri().clone(), id, manner).await {
+        Ok(Admitted::New(terms)) => terms,
+        known_or_refused => {
             // A client that asked beforehand (`Expect: 100-continue`) has not sent the film.
             if !headers.contains_key(header::EXPECT) {
                 drain(request.into_body().into_data_stream()).await;
             }
-            return Err(refusal);
+            return match known_or_refused? {
+                Admitted::Known(job) => answer(&app, &job, &headers, manner).await,
+                Admitted::New(_) => Err(Error::Internal(anyhow::anyhow!("admitted and refused"))),
+            };
         }
     };
     // Whatever is not multipart holds no file.
     let mut parts = Multipart::from_request(request, &()).await.map_err(|_| exactly_one())?;
-    let received = receive(&app, &user, id, &mut parts).await;
+    let received = receive(&app, terms, &mut parts).await;
     if received.is_err() {
         drain(rest_of(parts)).await;
     }
@@ -48,31 +75,75 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Response
     let upload = received?;
     metrics::counter!("upload_bytes_total").increment(upload.received());
     let job = upload.accept().await?;
+    answer(&app, &job, &headers, manner).await
+}
 
+async fn answer(app: &App, job: &Job, headers: &HeaderMap, manner: Manner) -> Result<Response> {
     let location = [(header::LOCATION, format!("/v1/conversions/{}", job.id))];
-    if accepts_json(&headers) {
-        return Ok((StatusCode::ACCEPTED, location, Json(conversions::represent(&job))).into_response());
+    if manner == Manner::Api || accepts_json(headers) {
+        let conversion = conversions::represent(app, job).await?;
+        return Ok((StatusCode::ACCEPTED, location, Json(conversion)).into_response());
     }
     Ok((location, "success!").into_response())
 }
 
-/// Who sends, if they may, and if what they announce is not too much.
-async fn admit(app: &App, headers: &HeaderMap, id: &Id) -> Result<User> {
-    let user = app.auth.user_of(headers, id).await?;
+/// What is settled before a film is read.
+struct Terms {
+    id: Id,
+    user: User,
+    wishes: Wishes,
+    key: Option<String>,
+    manner: Manner,
+}
+
+enum Admitted {
+    New(Terms),
+    /// This upload was accepted before, by its key.
+    Known(Box<Job>),
+}
+
+/// Who sends, if they may, and if what they announce is neither too much nor known.
+async fn admit(app: &App, headers: &HeaderMap, uri: Uri, id: Id, manner: Manner) -> Result<Admitted> {
+    let user = app.auth.user_of(headers, &id).await?;
+    let wishes = match manner {
+        Manner::Classic => Wishes::default(),
+        Manner::Api => Query::try_from_uri(&uri).map_err(|e| Error::BadRequest(e.body_text()))?.0,
+    };
+    wishes.settle()?;
+    let key = idempotency_key(headers)?;
+    if let Some(key) = &key
+        && let Some(job) = app.jobs.by_key(&user.name, key).await.map_err(Error::unavailable("the store"))?
+    {
+        return if job.state == jobs::State::Uploading { Err(KEY_IN_USE) } else { Ok(Admitted::Known(Box::new(job))) };
+    }
     let limit = app.config.max_upload_bytes;
     match content_length(headers) {
         Some(length) if length > limit.saturating_add(ENVELOPE) => Err(Error::TooLarge(limit)),
-        _ => Ok(user),
+        _ => Ok(Admitted::New(Terms { id, user, wishes, key, manner })),
     }
 }
 
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().map(str::trim).filter(|key| !key.is_empty() && key.len() <= LONGEST_KEY);
+    let bad = || Error::BadRequest("Idempotency-Key: 1 to 255 characters of plain ASCII are expected".to_owned());
+    key.map(|key| Some(key.to_owned())).ok_or_else(bad)
+}
+
 /// Reads the whole body. What is received is given up when anything is wrong with the rest of it.
-async fn receive(app: &App, user: &User, id: Id, parts: &mut Multipart) -> Result<Upload> {
+async fn receive(app: &App, mut terms: Terms, parts: &mut Multipart) -> Result<Upload> {
     let idle = app.config.upload_idle;
     let mut film = None;
     while let Some(mut part) = within(idle, parts.next_field()).await? {
         let Some(name) = part.file_name().map(str::to_owned) else {
-            // A text field beside the file means nothing to us.
+            if terms.manner == Manner::Api && part.name().is_some_and(Wishes::knows) {
+                if film.is_some() {
+                    return Err(Error::Unprocessable("what is wished for must stand before the file"));
+                }
+                wish(&mut terms.wishes, part, idle).await?;
+                continue;
+            }
+            // Any other text field beside the file means nothing to us.
             while within(idle, part.chunk()).await?.is_some() {}
             continue;
         };
@@ -83,22 +154,33 @@ async fn receive(app: &App, user: &User, id: Id, parts: &mut Multipart) -> Resul
         if film.is_some() {
             return Err(exactly_one());
         }
-        film = Some(store(app, user, &id, part, name, first).await?);
+        film = Some(store(app, &terms, part, name, first).await?);
     }
     film.ok_or_else(exactly_one)
 }
 
-async fn store(
-    app: &App,
-    user: &User,
-    id: &Id,
-    mut part: Field<'_>,
-    name: String,
-    first: Option<Bytes>,
-) -> Result<Upload> {
-    let name = Some(file_name(&name)).filter(|name| !name.is_empty());
-    let content_type = part.content_type().map(|text| text.chars().take(255).collect());
-    let mut upload = app.intake.begin(id, &user.name, name, content_type).await?;
+async fn wish(wishes: &mut Wishes, mut part: Field<'_>, idle: Duration) -> Result<()> {
+    let (name, mut text) = (part.name().unwrap_or_default().to_owned(), Vec::new());
+    while let Some(bytes) = within(idle, part.chunk()).await? {
+        text.extend_from_slice(&bytes);
+        if text.len() > LONGEST_WISH {
+            return Err(Error::Unprocessable("this wish is too long"));
+        }
+    }
+    wishes.note(&name, String::from_utf8_lossy(&text).into_owned());
+    Ok(())
+}
+
+async fn store(app: &App, terms: &Terms, mut part: Field<'_>, name: String, first: Option<Bytes>) -> Result<Upload> {
+    let announced = Announced {
+        id: terms.id.clone(),
+        owner: terms.user.name.clone(),
+        filename: Some(file_name(&name)).filter(|name| !name.is_empty()),
+        content_type: part.content_type().map(|text| text.chars().take(255).collect()),
+        settings: terms.wishes.settle()?,
+        key: terms.key.clone(),
+    };
+    let mut upload = app.intake.begin(announced).await?;
     let limit = app.config.max_upload_bytes;
     let mut next = first;
     while let Some(bytes) = next {

@@ -1,0 +1,91 @@
+//! A conversion as the API shows it.
+
+use common::Id;
+use jobs::Job;
+use serde::Serialize;
+use time::{OffsetDateTime, serde::rfc3339};
+use utoipa::ToSchema;
+
+use crate::feed::Line;
+
+/// One conversion of a video into an MP3.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Conversion {
+    #[schema(value_type = String, example = "65a1b2c3d4e5f60718293a4b")]
+    id: Id,
+    /// `uploading`, `stored` (safe), `queued`, `converting`, and in the end `done`, `failed` or `cancelled`.
+    #[schema(example = "converting")]
+    state: &'static str,
+    /// The video's name, as it was uploaded.
+    filename: Option<String>,
+    /// Progress of the conversion, from 0 to 100.
+    #[schema(maximum = 100)]
+    percent: u8,
+    /// While it waits: its place in the line, 1 being next.
+    position: Option<u32>,
+    /// While it is converted: about how many seconds are left.
+    eta_s: Option<u64>,
+    /// The MP3's id for `/download?fid=…`, when it is done.
+    #[schema(value_type = Option<String>)]
+    mp3_fid: Option<Id>,
+    /// Why it failed, in plain words.
+    reason: Option<String>,
+    /// Length of the MP3, in seconds.
+    duration_s: Option<f64>,
+    video_bytes: Option<u64>,
+    mp3_bytes: Option<u64>,
+    /// What was asked for: VBR quality, 0 (best) to 9 (smallest).
+    quality: Option<u8>,
+    /// What was asked for: constant bit rate, in kbit/s.
+    bitrate: Option<u32>,
+    /// 1, and one more after each retry.
+    run: u32,
+    /// The `Idempotency-Key` that the upload came with.
+    idempotency_key: Option<String>,
+    #[serde(with = "rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+impl Conversion {
+    pub fn of(job: &Job, line: &Line) -> Self {
+        let job = job.clone();
+        let eta_s = job.time_left().map(|left| left.as_secs_f64().ceil() as u64);
+        Self {
+            state: job.state.as_str(),
+            filename: job.filename,
+            percent: job.percent,
+            position: line
+                .get(&job.id)
+                .copied()
+                .filter(|_| matches!(job.state, jobs::State::Stored | jobs::State::Queued)),
+            eta_s,
+            id: job.id,
+            mp3_fid: job.mp3_fid,
+            reason: job.reason,
+            duration_s: job.duration_s,
+            video_bytes: job.video_bytes,
+            mp3_bytes: job.mp3_bytes,
+            quality: job.settings.quality,
+            bitrate: job.settings.bitrate,
+            run: job.run,
+            idempotency_key: job.key,
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+        }
+    }
+
+    /// Whether nobody could tell the two apart but by their time.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        Self { updated_at: other.updated_at, ..self.clone() } == *other
+    }
+}
+
+/// One page of a user's conversions, the newest first.
+#[derive(Serialize, ToSchema)]
+pub struct List {
+    pub conversions: Vec<Conversion>,
+    /// The `cursor` of the next page, if there is one.
+    pub next: Option<String>,
+}
