@@ -17,7 +17,7 @@ readonly BUILD_PACKAGES=(
     build-essential pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libswresample-dev
 )
-readonly TEST_PACKAGES=(mariadb-server rabbitmq-server ffmpeg espeak-ng)
+readonly TEST_PACKAGES=(mariadb-server rabbitmq-server ffmpeg espeak-ng chromium)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
@@ -121,6 +121,19 @@ ensure_cargo_tools() {
         fail "rustfmt and clippy are missing: rustup component add rustfmt clippy"
 }
 
+# What drives the browser, by its lock file: no download but the package itself.
+ensure_browser_driver() {
+    local folder=crates/e2e/browser
+    if have apt-get; then
+        have node || apt_install nodejs
+        have npm || apt_install npm
+    fi
+    cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed" && return 0
+    say "installing what drives the browser"
+    npm --prefix "$folder" ci --silent --no-audit --no-fund --ignore-scripts >&2
+    cp "$folder/package-lock.json" "$folder/node_modules/.installed"
+}
+
 # --- levels --------------------------------------------------------------------------
 
 build() {
@@ -145,13 +158,15 @@ test_() {
         apt_install "${TEST_PACKAGES[@]}"
     else
         local program
-        for program in mariadbd mariadb-install-db rabbitmq-server mongod ffmpeg espeak-ng; do
+        for program in mariadbd mariadb-install-db rabbitmq-server mongod ffmpeg espeak-ng chromium node npm; do
             have "$program" ||
-                fail "$program is missing: install MariaDB, RabbitMQ, MongoDB, ffmpeg and espeak-ng; then come back"
+                fail "$program is missing: install MariaDB, RabbitMQ, MongoDB, ffmpeg, espeak-ng, Chromium and" \
+                    "Node.js with npm; then come back"
         done
     fi
     ensure_mongod
     ensure_cargo_tools
+    ensure_browser_driver
 }
 
 bench() {
