@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use reqwest::{
-    Body, Response,
+    Body, Method, RequestBuilder, Response,
     multipart::{Form, Part},
 };
 use serde_json::Value;
@@ -49,6 +49,15 @@ impl User {
     /// Where the gateway is.
     pub fn gateway(&self) -> &str {
         &self.gateway
+    }
+
+    /// A request of any kind, with the token.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.gateway)).bearer_auth(&self.token)
+    }
+
+    pub async fn post(&self, path: &str) -> Response {
+        self.request(Method::POST, path).send().await.expect("an answer")
     }
 
     pub async fn get(&self, path: &str) -> Response {

@@ -170,12 +170,6 @@ pub struct Settings {
     pub quality: Option<u8>,
     /// A constant bit rate, in kbit/s.
     pub bitrate: Option<u32>,
-    /// 1 or 2.
-    pub channels: Option<u8>,
-    /// Where in the film the MP3 begins, in seconds.
-    pub start: Option<f64>,
-    /// Where in the film the MP3 ends, in seconds.
-    pub end: Option<f64>,
 }
 
 /// What a worker made.

@@ -15,7 +15,7 @@ fn new(owner: &str, key: Option<&str>) -> NewJob {
         owner: owner.to_owned(),
         filename: Some("$film.mp4".to_owned()),
         video_fid: Id::fresh(),
-        settings: Settings { bitrate: Some(128), start: Some(1.5), ..Settings::default() },
+        settings: Settings { bitrate: Some(128), ..Settings::default() },
         key: key.map(str::to_owned),
     }
 }
@@ -53,10 +53,7 @@ async fn a_job_goes_its_way(jobs: Jobs) {
     let job = jobs.get(&id).await.expect("get").expect("there");
     assert_eq!((job.state, job.owner.as_str(), job.percent), (State::Uploading, "a@example.com", 0));
     assert_eq!(job.filename.as_deref(), Some("$film.mp4"));
-    assert_eq!(
-        (job.run, job.settings.bitrate, job.settings.quality, job.settings.start),
-        (1, Some(128), None, Some(1.5))
-    );
+    assert_eq!((job.run, job.settings.bitrate, job.settings.quality), (1, Some(128), None));
     assert!(jobs.still_uploading(&id).await.expect("going on"));
     assert!(jobs.stored(&id, 123).await.expect("stored"));
     assert!(jobs.queued(&id).await.expect("queued"));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use time::{OffsetDateTime, serde::rfc3339};
 use utoipa::ToSchema;
 
-use crate::feed::Line;
+use crate::feed::{Line, waits};
 
 /// One conversion of a video into an MP3.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -50,16 +50,13 @@ pub struct Conversion {
 
 impl Conversion {
     pub fn of(job: &Job, line: &Line) -> Self {
-        let job = job.clone();
+        let (waiting, job) = (waits(job), job.clone());
         let eta_s = job.time_left().map(|left| left.as_secs_f64().ceil() as u64);
         Self {
             state: job.state.as_str(),
             filename: job.filename,
             percent: job.percent,
-            position: line
-                .get(&job.id)
-                .copied()
-                .filter(|_| matches!(job.state, jobs::State::Stored | jobs::State::Queued)),
+            position: line.get(&job.id).copied().filter(|_| waiting),
             eta_s,
             id: job.id,
             mp3_fid: job.mp3_fid,

@@ -35,7 +35,8 @@ pub type Line = HashMap<Id, u32>;
 /// What one look has found.
 struct News {
     changed: Vec<Job>,
-    line: Arc<Line>,
+    /// None: nobody moved.
+    line: Option<Arc<Line>>,
 }
 
 /// The watch on the ledger. Cheap to clone.
@@ -78,6 +79,12 @@ impl Feed {
         }
     }
 
+    /// Tells at once what the next look may not find any more: a job that is `Deleting`.
+    pub fn removed(&self, job: Job) {
+        let news = News { changed: vec![Job { state: State::Deleting, ..job }], line: None };
+        drop(self.news.send(Arc::new(news)));
+    }
+
     async fn look(&self, mark: &mut Mark) -> jobs::Result<News> {
         let changed = match mark.since() {
             Some(since) => mark.fresh(self.jobs.changed(Some(since), MOST_CHANGES).await?),
@@ -86,14 +93,15 @@ impl Feed {
                 Vec::new()
             }
         };
-        Ok(News { changed, line: self.line().await? })
+        Ok(News { line: Some(self.line(&changed).await?), changed })
     }
 
-    /// Who stands where in the line; at most as old as a look is.
-    pub async fn line(&self) -> jobs::Result<Arc<Line>> {
+    /// Who stands where in the line; at most as old as a look is, and it knows all of `jobs`.
+    pub async fn line(&self, jobs: &[Job]) -> jobs::Result<Arc<Line>> {
         let mut known = self.line.lock().await;
         if let Some((at, line)) = &*known
             && at.elapsed() < LOOK
+            && (line.len() >= LINE || jobs.iter().all(|job| !waits(job) || line.contains_key(&job.id)))
         {
             return Ok(line.clone());
         }
@@ -109,7 +117,7 @@ impl Feed {
         let mut watcher = self.watcher(owner, Some(id.clone()))?;
         // Read again, for what happened before the watch began.
         let job = self.jobs.get(&id).await.map_err(Error::unavailable("the store"))?.ok_or(Error::NotFound)?;
-        let line = self.line().await.map_err(Error::unavailable("the store"))?;
+        let line = self.line(std::slice::from_ref(&job)).await.map_err(Error::unavailable("the store"))?;
         watcher.see(&job, &line);
         Ok(watcher.events())
     }
@@ -118,7 +126,7 @@ impl Feed {
     pub async fn of_all(&self, owner: &str, limit: usize) -> Result<impl Stream<Item = Event> + use<>> {
         let mut watcher = self.watcher(owner.to_owned(), None)?;
         let page = self.jobs.list(owner, None, limit).await.map_err(Error::unavailable("the store"))?;
-        let line = self.line().await.map_err(Error::unavailable("the store"))?;
+        let line = self.line(&page.jobs).await.map_err(Error::unavailable("the store"))?;
         for job in page.jobs.iter().rev().filter(|job| !job.state.is_over()) {
             watcher.see(job, &line);
         }
@@ -144,6 +152,11 @@ impl Feed {
         self.watched.notify_one();
         Ok(watcher)
     }
+}
+
+/// Whether it stands in the line.
+pub fn waits(job: &Job) -> bool {
+    matches!(job.state, State::Stored | State::Queued)
 }
 
 /// Up to where the ledger's changes are known, by its own clock.
@@ -219,13 +232,16 @@ impl Watcher {
             };
             // Too far behind: it has to come back and begin with where things stand then.
             let news = news.ok()?;
+            let nobody = Line::default();
             for job in &news.changed {
                 if job.owner.to_lowercase() == self.owner {
-                    self.see(job, &news.line);
+                    self.see(job, news.line.as_deref().unwrap_or(&nobody));
                 }
             }
-            for job in self.waiting.values().cloned().collect::<Vec<_>>() {
-                self.see(&job, &news.line);
+            if let Some(line) = &news.line {
+                for job in self.waiting.values().cloned().collect::<Vec<_>>() {
+                    self.see(&job, line);
+                }
             }
         }
     }
@@ -235,7 +251,7 @@ impl Watcher {
         if self.only.as_ref().is_some_and(|only| *only != job.id) {
             return;
         }
-        if matches!(job.state, State::Stored | State::Queued) {
+        if waits(job) {
             self.waiting.insert(job.id.clone(), job.clone());
         } else {
             self.waiting.remove(&job.id);

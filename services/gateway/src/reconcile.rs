@@ -124,6 +124,7 @@ impl App {
             self.mp3s.delete(mp3).await?;
         }
         self.jobs.remove(&job.id).await?;
+        self.feed.removed(job.clone());
         tracing::info!(job.id = %job.id, "removed with its files");
         Ok(())
     }

@@ -6,10 +6,12 @@
 mod big;
 mod film;
 mod impostor;
+mod long;
 mod pcm;
 mod tool;
 
 pub use big::big_film;
 pub use film::{Film, film, silent_film, speech};
 pub use impostor::{amr_film, concat_in_disguise, damaged_film, playlist_in_disguise, text_file};
+pub use long::long_film;
 pub use pcm::{Likeness, Pcm, compare, decode_mp3, reference, similarity};

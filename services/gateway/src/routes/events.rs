@@ -25,7 +25,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// Watch one conversion
 ///
 /// Server-sent events. `progress` comes at once and then on every change; its data is the
-/// conversion as JSON. `removed` comes when it is deleted; its data is `{"id"}`. The stream ends
+/// conversion as JSON. `removed` comes, as a rule, when it is deleted; its data is `{"id"}`. The stream ends
 /// after the last event, or after a quarter of an hour: then ask again.
 #[utoipa::path(get, path = "/v1/conversions/{id}/events", tag = "events", params(("id" = String, Path)), responses(
     (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),

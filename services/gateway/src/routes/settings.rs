@@ -52,7 +52,7 @@ impl Wishes {
         if quality.is_some() && bitrate.is_some() {
             return Err(Error::Unprocessable("quality and bitrate exclude each other"));
         }
-        Ok(Settings { quality, bitrate, ..Settings::default() })
+        Ok(Settings { quality, bitrate })
     }
 }
 

@@ -1,0 +1,257 @@
+// The page, driven in Chromium. Started by the Rust test `page`, which runs the services and tells
+// by the environment: GATEWAY, its address; FILMS, a folder with `long.mp4`, `short.mp4` and
+// `silent.mp4`; SCREENSHOTS, a folder for pictures; CHROMIUM, the browser, if it is not the system's.
+
+import assert from "node:assert/strict";
+import { readFileSync, statSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const { GATEWAY, FILMS, SCREENSHOTS, CHROMIUM = "/usr/bin/chromium" } = process.env;
+const ACCOUNT = { email: "grace@example.com", password: "correct horse battery" };
+const film = (name) => `${FILMS}/${name}`;
+const DESKTOP = { width: 1440, height: 900 };
+const PHONE = { width: 360, height: 740 };
+
+let browser;
+let page;
+const complaints = [];
+
+async function open(options) {
+  const context = await browser.newContext({ viewport: DESKTOP, ...options });
+  const opened = await context.newPage();
+  // A blocked script, a missing file, a thrown error: none of it may happen unseen.
+  opened.on("console", (message) => { if (message.type() === "error") complaints.push(message.text()); });
+  opened.on("pageerror", (error) => complaints.push(String(error)));
+  opened.on("request", (request) => {
+    if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(`${GATEWAY}/`)) complaints.push(`a request to ${request.url()}`);
+  });
+  opened.setDefaultTimeout(60_000);
+  return opened;
+}
+
+const shot = (name, from = page) => from.screenshot({ path: `${SCREENSHOTS}/${name}.png` });
+const row = (name, from = page) => from.locator(`.row[aria-label="${name}"]`);
+const inState = (name, state, from = page) => from.locator(`.row[aria-label="${name}"][data-state="${state}"]`).waitFor();
+const bar = async (name, label) => Number(await row(name).getByRole("progressbar", { name: label }).getAttribute("aria-valuenow"));
+
+/** Asks until the answer is right. */
+async function eventually(what, ask) {
+  const until = Date.now() + 60_000;
+  while (!(await ask())) {
+    assert.ok(Date.now() < until, `never: ${what}`);
+    await new Promise((resume) => setTimeout(resume, 50));
+  }
+}
+
+async function uploadSpeed(bytesPerSecond) {
+  const tools = await page.context().newCDPSession(page);
+  await tools.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: bytesPerSecond });
+}
+
+/** Drops files on the page as a hand does. */
+async function drop(...names) {
+  const files = names.map((name) => ({ name, content: readFileSync(film(name)).toString("base64") }));
+  const transfer = await page.evaluateHandle((dropped) => {
+    const data = new DataTransfer();
+    for (const { name, content } of dropped) {
+      data.items.add(new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name, { type: "video/mp4" }));
+    }
+    return data;
+  }, files);
+  for (const event of ["dragenter", "dragover"]) await page.dispatchEvent("#desk", event, { dataTransfer: transfer });
+  await page.locator("body.dropping").waitFor();
+  await shot("dropping");
+  await page.dispatchEvent("#desk", "drop", { dataTransfer: transfer });
+  assert.equal(await page.locator("body.dropping").count(), 0);
+}
+
+before(async () => {
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"];
+  browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args });
+  page = await open();
+});
+after(() => browser?.close());
+
+test("registering, with mistakes on the way", async () => {
+  await page.goto(GATEWAY);
+  await page.locator("#login-form").waitFor();
+  await shot("login");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "email");
+  await page.getByRole("button", { name: "Create an account" }).click();
+  await page.getByLabel("E-mail").fill(ACCOUNT.email);
+  await page.getByLabel("Password").fill("short");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.getByRole("alert").textContent(), "The password needs at least 8 characters.");
+  await page.getByLabel("Password").fill(ACCOUNT.password);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Your conversions" }).waitFor();
+  await page.getByText("Nothing here yet.").waitFor();
+  await shot("empty");
+  // A script cannot get at what the session is.
+  assert.equal(await page.evaluate(() => document.cookie), "");
+});
+
+test("two films dropped: both bars of each move, live", async () => {
+  const speed = statSync(film("long.mp4")).size / 4;
+  await uploadSpeed(speed);
+  await drop("long.mp4", "short.mp4");
+  await eventually("the upload's bar stands in the middle", async () => {
+    const part = await bar("long.mp4", "Upload");
+    return part > 5 && part < 95;
+  });
+  assert.match(await row("long.mp4").textContent(), /Uploading · .* of /);
+  await shot("uploading");
+  assert.match(await page.title(), /^\d+% – /);
+  const seen = { "long.mp4": new Set(), "short.mp4": new Set() };
+  await inState("long.mp4", "converting");
+  await uploadSpeed(-1);
+  await eventually("the conversion's bar stands in the middle", async () => {
+    const part = await bar("long.mp4", "Conversion");
+    seen["long.mp4"].add(part);
+    return part > 5 && part < 100;
+  });
+  assert.match(await row("long.mp4").textContent(), /Converting/);
+  await shot("converting");
+  for (const name of ["long.mp4", "short.mp4"]) await inState(name, "done");
+  assert.equal(await page.title(), "mp3converter");
+});
+
+test("playing, by mouse and by keyboard, one at a time", async () => {
+  await row("short.mp4").getByRole("button", { name: "Play" }).click();
+  const slider = row("short.mp4").getByRole("slider");
+  await eventually("it plays", async () => Number(await slider.getAttribute("aria-valuenow")) > 0);
+  await eventually("its picture is drawn", () => slider.evaluate((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 4, canvas.width, 1);
+    return data.some((value) => value > 0);
+  }));
+  await shot("playing");
+  const { x, y, width, height } = await slider.boundingBox();
+  await page.mouse.click(x + width / 2, y + height / 2);
+  const half = Number(await slider.getAttribute("aria-valuemax")) / 2;
+  await eventually("a click seeks", async () => Math.abs(Number(await slider.getAttribute("aria-valuenow")) - half) <= 3);
+  const other = row("long.mp4").getByRole("button", { name: "Play" });
+  await other.focus();
+  await page.keyboard.press("Enter");
+  await row("long.mp4").getByRole("button", { name: "Pause" }).waitFor();
+  await row("short.mp4").getByRole("button", { name: "Play" }).waitFor();
+  await row("long.mp4").getByRole("slider").focus();
+  await page.keyboard.press("PageUp");
+  await eventually("a key seeks", async () => Number(await row("long.mp4").getByRole("slider").getAttribute("aria-valuenow")) >= 30);
+  await page.keyboard.press("Space");
+  await row("long.mp4").getByRole("button", { name: "Play" }).waitFor();
+});
+
+test("downloading, under the film's name", async () => {
+  const [download] = await Promise.all([page.waitForEvent("download"), row("short.mp4").getByRole("link", { name: "Download" }).click()]);
+  assert.equal(download.suggestedFilename(), "short.mp3");
+  const path = `${SCREENSHOTS}/../page-download.mp3`;
+  await download.saveAs(path);
+  const bytes = readFileSync(path);
+  assert.equal(bytes.subarray(0, 3).toString(), "ID3");
+  assert.ok(bytes.length > 10_000, `${bytes.length} bytes`);
+});
+
+test("a film without sound says so, and can be tried again", async () => {
+  await page.locator("#files").setInputFiles(film("silent.mp4"));
+  await inState("silent.mp4", "failed");
+  await row("silent.mp4").getByText("This video has no sound track.").waitFor();
+  await shot("failed");
+  const [answer] = await Promise.all([page.waitForResponse(/\/retry$/), row("silent.mp4").getByRole("button", { name: "Try again" }).click()]);
+  assert.equal(answer.status(), 202);
+  await inState("silent.mp4", "failed");
+});
+
+test("cancelling an upload, and a conversion", async () => {
+  await uploadSpeed(200_000);
+  await page.locator("#files").setInputFiles(film("long.mp4"));
+  const sending = page.locator('.row[data-state="sending"]');
+  await sending.getByRole("button", { name: "Cancel" }).click();
+  await sending.waitFor({ state: "detached" });
+  await uploadSpeed(-1);
+  await page.locator("#files").setInputFiles(film("long.mp4"));
+  await page.locator('.row[data-state="converting"]').getByRole("button", { name: "Cancel" }).click();
+  const cancelled = page.locator('.row[data-state="cancelled"]');
+  await cancelled.waitFor();
+  await cancelled.getByRole("button", { name: "Delete" }).click();
+  await cancelled.waitFor({ state: "hidden" });
+});
+
+test("deleting can be undone, for a moment", async () => {
+  await row("silent.mp4").getByRole("button", { name: "Delete" }).click();
+  await row("silent.mp4").waitFor({ state: "hidden" });
+  await page.locator(".toast", { hasText: "silent.mp4" }).getByRole("button", { name: "Undo" }).click();
+  await row("silent.mp4").waitFor();
+  const gone = page.waitForResponse((answer) => answer.request().method() === "DELETE" && answer.status() === 204);
+  await row("silent.mp4").getByRole("button", { name: "Delete" }).click();
+  await shot("deleted");
+  await gone;
+  await row("silent.mp4").waitFor({ state: "detached" });
+  await page.reload();
+  await inState("long.mp4", "done");
+  assert.equal(await row("silent.mp4").count(), 0);
+});
+
+test("dark, by the system and by the button", async () => {
+  await page.emulateMedia({ colorScheme: "dark" });
+  const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const dark = await paper();
+  await shot("dark");
+  await page.getByRole("button", { name: "Light colours" }).click();
+  const light = await paper();
+  assert.notEqual(light, dark);
+  await page.reload();
+  await page.locator(".row").first().waitFor();
+  assert.equal(await paper(), light, "what was chosen stays");
+  await page.getByRole("button", { name: "Dark colours" }).click();
+  assert.equal(await paper(), dark);
+  await page.emulateMedia({ colorScheme: "light" });
+});
+
+test("a phone of 360 pixels, with what a finger can hit", async () => {
+  const storageState = await page.context().storageState();
+  const phone = await open({ viewport: PHONE, isMobile: true, hasTouch: true, storageState });
+  await phone.goto(GATEWAY);
+  await inState("short.mp4", "done", phone);
+  const over = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(over <= 0, `${over} pixels too wide`);
+  for (const button of await phone.locator(".row button:visible, .row a:visible, #pick").all()) {
+    const { width, height } = await button.boundingBox();
+    assert.ok(width >= 40 && height >= 40, `${await button.getAttribute("aria-label")}: ${width} × ${height}`);
+  }
+  await shot("phone", phone);
+  await phone.emulateMedia({ colorScheme: "dark" });
+  await shot("phone-dark", phone);
+  await phone.context().close();
+});
+
+test("the API's description is there to be read", async () => {
+  const docs = await open();
+  await docs.goto(`${GATEWAY}/v1/docs`);
+  await docs.getByRole("heading", { name: "Convert a video" }).waitFor();
+  await docs.getByText("/v1/conversions/{id}/retry").first().waitFor();
+  await shot("docs", docs);
+  await docs.context().close();
+});
+
+test("logging out, and in again", async () => {
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByLabel("E-mail").fill(ACCOUNT.email);
+  await page.getByLabel("Password").fill("another password");
+  await page.keyboard.press("Enter");
+  await page.getByText("do not belong together").waitFor();
+  // A wrong password is an answer that browsers complain of by themselves.
+  assert.match(complaints.pop(), /401/);
+  await page.getByLabel("Password").fill(ACCOUNT.password);
+  await page.keyboard.press("Enter");
+  await inState("short.mp4", "done");
+  // A session that ends elsewhere sends the page back to its door, with a word.
+  await page.context().clearCookies();
+  await row("short.mp4").getByRole("button", { name: "Delete" }).click();
+  await page.getByText("You have been logged out.").waitFor();
+  assert.match(complaints.pop(), /401/);
+});
+
+test("nothing was complained of, and nothing fetched from elsewhere", () => {
+  assert.deepEqual(complaints, []);
+});
