@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use e2e::App;
+use e2e::{App, Product};
 use testkit::{media, workspace_root};
 use tokio::process::Command;
 

@@ -32,6 +32,9 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// Places in the line of those that wait: 1 is next.
 pub type Line = HashMap<Id, u32>;
 
+/// The line, and when it was looked at.
+type Look = (Instant, Arc<Line>);
+
 /// What one look has found.
 struct News {
     changed: Vec<Job>,
@@ -44,7 +47,7 @@ struct News {
 pub struct Feed {
     jobs: Jobs,
     news: broadcast::Sender<Arc<News>>,
-    line: Arc<Mutex<Option<(Instant, Arc<Line>)>>>,
+    line: Arc<Mutex<Option<Look>>>,
     watched: Arc<Notify>,
     seats: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -322,7 +325,7 @@ mod tests {
         let later = Job { percent: 6, ..late.clone() };
         assert_eq!(mark.fresh(vec![later.clone(), last]), [later]);
         let much_later = job("a", 60_000, 9);
-        assert_eq!(mark.fresh(vec![much_later.clone()]), [much_later.clone()]);
+        assert_eq!(mark.fresh(vec![much_later.clone()]), vec![much_later.clone()]);
         assert_eq!(mark.known.len(), 1, "what is not looked at again is forgotten");
         assert_eq!(mark.since(), Some(much_later.updated_at - OVERLAP));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{App, Setup};
+use e2e::{App, Product, Setup};
 use mongodb::{
     Client,
     bson::{Document, doc, oid::ObjectId},

@@ -1,6 +1,6 @@
 //! What is said of the API and of its errors, and the page's own files.
 
-use e2e::{App, Setup};
+use e2e::{App, Product, Setup};
 use reqwest::{Client, Method};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{App, Setup, User};
+use e2e::{App, Product, Setup, User};
 use futures_util::{Stream, StreamExt};
 use reqwest::Method;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! A browser's way in.
 
-use e2e::{App, Setup, text};
+use e2e::{App, Product, Setup, text};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use testkit::media;

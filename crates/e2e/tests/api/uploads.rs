@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use e2e::{App, Setup, User};
+use e2e::{App, Product, Setup, User};
 use mongodb::{
     Client,
     bson::{Document, doc},
