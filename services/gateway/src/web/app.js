@@ -13,7 +13,11 @@ let user = null;
 let unfollow = null;
 
 const paint = Array.from(document.querySelectorAll("[data-bars]"), (svg) => bars(svg)).at(-1);
-const entrance = login(enter);
+const entrance = login((who) => {
+  enter(who);
+  // The form that had the focus is gone.
+  byId("pick").focus({ preventScroll: true });
+});
 const conversions = list({ onchange: showWhole, sender: () => sender });
 const sender = uploads({
   onchange: conversions.touched,
@@ -33,7 +37,6 @@ function enter(who) {
     connected: (yes) => { byId("offline").hidden = yes; },
     busy: () => sender.busy() || conversions.busy(),
   });
-  byId("pick").focus({ preventScroll: true });
 }
 
 function leave(why = "") {
