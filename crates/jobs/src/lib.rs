@@ -288,7 +288,11 @@ impl Jobs {
         if let Some(job) = self.by_video(video_fid).await? {
             return Ok(job);
         }
-        backend!(self.adopt(video_fid, owner))
+        let (id, video_fid) = (video_fid.clone(), video_fid.clone());
+        let settings = Settings::default();
+        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
+        backend!(self.insert(new, State::Queued))?;
+        self.by_video(&id).await?.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
     }
 
     /// Says that an upload is still going on.

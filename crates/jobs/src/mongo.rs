@@ -164,7 +164,7 @@ impl Ledger {
     }
 
     /// False: a record with this id, video or key is there already.
-    async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
+    pub async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
         self.indexed.get_or_try_init(|| self.make_indexes()).await?;
         let now = DateTime::now();
         let record = Record {
@@ -200,15 +200,6 @@ impl Ledger {
             }
         })
         .await
-    }
-
-    pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
-        let (id, video_fid) = (video_fid.clone(), video_fid.clone());
-        let settings = Settings::default();
-        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
-        self.insert(new, State::Queued).await?;
-        let found = self.find("video_fid", &id).await?;
-        found.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
     }
 
     pub async fn find(&self, key: &'static str, id: &Id) -> Result<Option<Job>> {

@@ -11,7 +11,7 @@ use sqlite::{Schema, millis, now};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use crate::{Cursor, Error, Job, NewJob, Output, Result, Settings, State, Stuck};
+use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
 
 const SCHEMA: Schema = Schema {
     version: 1,
@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// False: a record with this id, video or key is there already.
-    async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
+    pub async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
         let insert = sqlx::query(
             "INSERT INTO jobs (_id, owner, filename, state, video_fid, settings, key, created_at, updated_at, \
              lined_up_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8) ON CONFLICT DO NOTHING",
@@ -115,15 +115,6 @@ impl Ledger {
         let insert = insert.bind(new.id.as_str()).bind(&new.owner).bind(&new.filename).bind(state.as_str());
         let insert = insert.bind(new.video_fid.as_str()).bind(settings).bind(&new.key).bind(now());
         Ok(insert.execute(&self.pool).await.map_err(away)?.rows_affected() > 0)
-    }
-
-    pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
-        let (id, video_fid) = (video_fid.clone(), video_fid.clone());
-        let settings = Settings::default();
-        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
-        self.insert(new, State::Queued).await?;
-        let found = self.find("video_fid", &id).await?;
-        found.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
     }
 
     pub async fn by_key(&self, owner: &str, key: &str) -> Result<Option<Job>> {
