@@ -17,7 +17,7 @@ readonly BUILD_PACKAGES=(
     build-essential pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libswresample-dev
 )
-readonly TEST_PACKAGES=(mariadb-server rabbitmq-server ffmpeg espeak-ng chromium)
+readonly TEST_PACKAGES=(mariadb-server rabbitmq-server ffmpeg espeak-ng sox libsox-fmt-base chromium)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
@@ -158,9 +158,9 @@ test_() {
         apt_install "${TEST_PACKAGES[@]}"
     else
         local program
-        for program in mariadbd mariadb-install-db rabbitmq-server mongod ffmpeg espeak-ng chromium node npm; do
+        for program in mariadbd mariadb-install-db rabbitmq-server mongod ffmpeg espeak-ng sox chromium node npm; do
             have "$program" ||
-                fail "$program is missing: install MariaDB, RabbitMQ, MongoDB, ffmpeg, espeak-ng, Chromium and" \
+                fail "$program is missing: install MariaDB, RabbitMQ, MongoDB, ffmpeg, espeak-ng, SoX, Chromium and" \
                     "Node.js with npm; then come back"
         done
     fi
