@@ -54,6 +54,9 @@ impl Limits {
 /// Asks a dependency whether it can be reached; the error says why not.
 type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send + Sync>;
 
+/// No dependency has longer to answer.
+const CHECK: Duration = Duration::from_secs(3);
+
 /// The dependencies of a service by name, for `/readyz`.
 #[derive(Clone, Default)]
 pub struct Readiness(Vec<(&'static str, Check)>);
@@ -74,17 +77,15 @@ impl Readiness {
 
     /// 200 `ready`, or 503 and the names of what is missing.
     async fn answer(self) -> Response {
-        let mut missing = Vec::new();
-        for (name, check) in &self.0 {
-            let outcome = tokio::time::timeout(Duration::from_secs(3), check()).await;
-            match outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within 3 s"))) {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!(dependency = name, error = format!("{error:#}"), "not ready");
-                    missing.push(*name);
-                }
-            }
-        }
+        // All at once: whoever probes us waits for the slowest one only.
+        let checks = self.0.iter().map(|(name, check)| async move {
+            let outcome = tokio::time::timeout(CHECK, check()).await;
+            let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {CHECK:?}")));
+            let error = outcome.err()?;
+            tracing::warn!(dependency = name, error = format!("{error:#}"), "not ready");
+            Some(*name)
+        });
+        let missing: Vec<_> = futures_util::future::join_all(checks).await.into_iter().flatten().collect();
         if missing.is_empty() {
             "ready".into_response()
         } else {
