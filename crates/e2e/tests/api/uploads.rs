@@ -98,6 +98,12 @@ async fn the_same_key_means_the_same_upload() {
     let classic = classic.multipart(Form::new().part("file", film(&path))).send().await.expect("an answer");
     assert_eq!((classic.status().as_u16(), classic.text().await.expect("text").as_str()), (200, "success!"));
 
+    // However long the film is, who sends it again gets to read the answer.
+    let long = app.path("long.mov");
+    media::big_film(&long, 48 << 20).expect("a film");
+    let first = accepted(keyed(&ada, "long", &long).await).await;
+    assert_eq!(accepted(keyed(&ada, "long", &long).await).await, first);
+
     // Of many at the same time one wins; the others learn of it, or are to come back.
     let mut racers = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -115,7 +121,7 @@ async fn the_same_key_means_the_same_upload() {
     assert_eq!(winners.len(), 1);
     let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
     let videos = store.database("videos").collection::<Document>("fs.files");
-    assert_eq!(videos.count_documents(doc! {}).await.expect("count"), 4);
+    assert_eq!(videos.count_documents(doc! {}).await.expect("count"), 5);
 
     // It stays the same when it is over, and is free when it is deleted.
     assert_eq!(ada.post(&format!("/v1/conversions/{id}/cancel")).await.status(), 200);

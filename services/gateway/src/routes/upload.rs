@@ -27,7 +27,8 @@ use crate::{
 const ENVELOPE: u64 = 64 * 1024;
 /// How much of a refused body is still read, so that the client gets to read the answer
 /// instead of a reset connection.
-const DRAIN: usize = 16 << 20;
+const DRAIN: u64 = 16 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A longer `Idempotency-Key` is refused.
 const LONGEST_KEY: usize = 255;
@@ -56,7 +57,12 @@ pub async fn take(app: App, request: Request, manner: Manner) -> Result<Response
         known_or_refused => {
             // A client that asked beforehand (`Expect: 100-continue`) has not sent the film.
             if !headers.contains_key(header::EXPECT) {
-                drain(request.into_body().into_data_stream()).await;
+                let rest = request.into_body().into_data_stream();
+                match &known_or_refused {
+                    // Who had no answer the first time shall have it now, after however much.
+                    Ok(_) => drain(rest, app.config.max_upload_bytes, app.config.upload_idle).await,
+                    Err(_) => drain_some(rest).await,
+                }
             }
             return match known_or_refused? {
                 Admitted::Known(job) => answer(&app, &job, &headers, manner).await,
@@ -68,7 +74,7 @@ pub async fn take(app: App, request: Request, manner: Manner) -> Result<Response
     let mut parts = Multipart::from_request(request, &()).await.map_err(|_| exactly_one())?;
     let received = receive(&app, terms, &mut parts).await;
     if received.is_err() {
-        drain(rest_of(parts)).await;
+        drain_some(rest_of(parts)).await;
     }
     let outcome = if received.is_ok() { "accepted" } else { "refused" };
     metrics::counter!("uploads_total", "outcome" => outcome).increment(1);
@@ -205,14 +211,20 @@ async fn within<T>(idle: Duration, step: impl Future<Output = Result<T, Multipar
     step.map_err(|e| Error::BadRequest(format!("the upload is not complete or not well-formed: {}", e.body_text())))
 }
 
-/// Reads on for a while without keeping anything.
-async fn drain<E>(rest: impl Stream<Item = Result<Bytes, E>>) {
-    let mut left = DRAIN;
-    let enough = rest.take_while(|piece| {
-        left = left.saturating_sub(piece.as_ref().map_or(DRAIN, Bytes::len));
-        std::future::ready(left > 0)
-    });
-    let _ = tokio::time::timeout(Duration::from_secs(5), enough.for_each(async |_| ())).await;
+/// Reads on without keeping anything: at most so many bytes, and while they come.
+async fn drain<E>(rest: impl Stream<Item = Result<Bytes, E>>, most: u64, idle: Duration) {
+    let (mut rest, mut left) = (std::pin::pin!(rest), most);
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(idle, rest.next()).await {
+        match left.checked_sub(piece.len() as u64) {
+            Some(less) => left = less,
+            None => break,
+        }
+    }
+}
+
+/// As much of a refused body as costs little.
+async fn drain_some<E>(rest: impl Stream<Item = Result<Bytes, E>>) {
+    let _ = tokio::time::timeout(DRAIN_TIME, drain(rest, DRAIN, DRAIN_TIME)).await;
 }
 
 /// What is left of a multipart body, as far as it can be read.
