@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use mongodb::{
     Client, Collection,
     bson::{Binary, RawDocumentBuf, doc, oid::ObjectId, rawdoc, spec::BinarySubtype},
+    options::{Acknowledgment, ClientOptions, WriteConcern},
 };
 use testkit::workspace_root;
 
@@ -153,8 +154,12 @@ async fn raw_inserts(bench: &Bench) -> anyhow::Result<f64> {
     let batches = bench.bytes.div_ceil((BATCH * CHUNK) as u64);
     let data = read_chunks(&bench.film)?;
     let (mut clients, file) = (Vec::new(), ObjectId::new());
+    // As safe as ours: on the disks of most of the servers.
+    let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+    let mut options = ClientOptions::parse(bench.app.mongod.url()).await?;
+    options.write_concern = Some(safe);
     for _ in 0..2 {
-        let client = Client::with_uri_str(bench.app.mongod.url()).await?;
+        let client = Client::with_options(options.clone())?;
         let chunks: Collection<RawDocumentBuf> = client.database("videos").collection("fs.chunks");
         chunks.count_documents(doc! {}).await?;
         clients.push(chunks);
