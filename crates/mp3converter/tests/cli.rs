@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -102,6 +102,38 @@ fn pipes_are_fine_on_either_side() {
     let output = run(home.path(), &["convert", "-", "half.mp3"], Some(&bytes[..bytes.len() / 2]));
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert_eq!(names(home.path()), ["Ein Film.mp4"]);
+}
+
+/// Runs the program on a terminal, as `script` makes one, and presses Ctrl-C when it shows `sign`.
+fn interrupted_at(folder: &Path, arguments: &str, sign: &str) -> (Option<i32>, String) {
+    let command = program(folder, &[]);
+    let call = format!("{} {arguments}", command.get_program().to_string_lossy());
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-f", "-c", &call, "/dev/null"]).current_dir(folder).env("TERM", "xterm");
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+    let (mut keyboard, mut screen) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let (mut shown, mut some) = (String::new(), [0; 4096]);
+    let mut pressed = false;
+    while let Ok(count @ 1..) = screen.read(&mut some) {
+        shown.push_str(&String::from_utf8_lossy(&some[..count]));
+        if !pressed && shown.contains(sign) {
+            pressed = true;
+            keyboard.write_all(b"\x03").expect("pressed");
+        }
+    }
+    drop(keyboard);
+    (child.wait().expect("it ends").code(), shown)
+}
+
+#[test]
+fn a_terminal_shows_how_far_it_is_and_ctrl_c_leaves_nothing_behind() {
+    let home = tempfile::tempdir().expect("a folder");
+    media::film(&home.path().join("long.mkv"), 300.0, &media::Film::default()).expect("a film");
+    let (code, shown) = interrupted_at(home.path(), "convert long.mkv long.mp3", "s left");
+    assert_eq!(code, Some(130), "{shown}");
+    assert!(shown.contains("long.mkv") && shown.contains('%'), "{shown}");
+    assert!(shown.contains("stopped; long.mp3 was not made"), "{shown}");
+    assert_eq!(names(home.path()), ["long.mkv"], "no drafts are left");
 }
 
 #[test]
