@@ -19,12 +19,27 @@ pub struct AllInOne {
     pub program: Service,
     smtp: SmtpServer,
     folder: TempDir,
+    own_disk: bool,
+}
+
+/// The command that runs another one with a small disk in the place of `folder`, seen by no one else.
+fn small_disk(folder: &Path, bytes: u64) -> Vec<String> {
+    let mount = r#"mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@""#;
+    let (bytes, folder) = (bytes.to_string(), folder.to_str().expect("text"));
+    let become_root: &[&str] = if testkit::effective_user() == 0 { &[] } else { &["--map-root-user"] };
+    let words = [&["unshare", "--mount"], become_root, &["sh", "-c", mount, "sh", &bytes, folder]].concat();
+    words.into_iter().map(str::to_owned).collect()
 }
 
 impl AllInOne {
-    /// Where it keeps its data.
+    /// Where it keeps its data, as we see it.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("mp3converter")
+        let data = self.folder.path().join("mp3converter");
+        if !self.own_disk {
+            return data;
+        }
+        let root = format!("/proc/{}/root", self.program.id());
+        Path::new(&root).join(data.strip_prefix("/").expect("absolute"))
     }
 
     fn files(&self, store: &str) -> Files {
@@ -50,8 +65,17 @@ impl Product for AllInOne {
             ("LEASE", "5s".to_owned()),
         ];
         env.extend(setup.env);
-        let program = Service::start("mp3converter", &env, folder.path()).await;
-        Self { program, smtp, folder }
+        let data = folder.path().join("mp3converter");
+        let within = match setup.disk {
+            Some(bytes) => {
+                std::fs::create_dir(&data).expect("a folder");
+                small_disk(&data, bytes)
+            }
+            None => Vec::new(),
+        };
+        let program = Service::launch_within(within, "mp3converter", &env, folder.path());
+        program.ready().await;
+        Self { program, smtp, folder, own_disk: setup.disk.is_some() }
     }
 
     fn gateway(&self) -> &Service {
@@ -75,7 +99,18 @@ impl Product for AllInOne {
     }
 
     async fn kept(&self) -> Kept {
-        let options = SqliteConnectOptions::new().filename(self.data().join("jobs.db")).read_only(true);
+        let options = SqliteConnectOptions::new();
+        // SQLite would take the path to another process's disk for one on ours: it is given a copy.
+        let copy = tempfile::tempdir().expect("a folder");
+        let options = if self.own_disk {
+            for name in ["jobs.db", "jobs.db-wal"] {
+                // There is no log when everything is in the database.
+                let _ = std::fs::copy(self.data().join(name), copy.path().join(name));
+            }
+            options.filename(copy.path().join("jobs.db"))
+        } else {
+            options.filename(self.data().join("jobs.db")).read_only(true)
+        };
         let mut ledger = options.connect().await.expect("the ledger opens");
         let counts = "SELECT count(*), count(*) FILTER (WHERE state = 'done'), \
                       coalesce(sum(attempt) FILTER (WHERE state = 'done'), 0) FROM jobs";

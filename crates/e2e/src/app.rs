@@ -23,6 +23,8 @@ pub struct Setup {
     pub converters: Option<usize>,
     /// Another broker than the shared one.
     pub broker: Option<String>,
+    /// The size in bytes of a disk of its own for the data; the all-in-one's only.
+    pub disk: Option<u64>,
     /// More environment, for all services.
     pub env: Vec<(&'static str, String)>,
 }
@@ -42,6 +44,7 @@ pub struct App {
 
 impl App {
     async fn launch(setup: Setup) -> Self {
+        assert!(setup.disk.is_none(), "its data lies in several servers");
         let servers = Servers::shared();
         let mongod = Mongod::start().await.expect("mongod starts");
         let smtp = SmtpServer::start().await.expect("the mail server starts");

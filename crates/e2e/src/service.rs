@@ -1,6 +1,7 @@
 //! One of the product's programs, running.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -11,6 +12,7 @@ use testkit::{Port, Process, binary, eventually};
 /// A service of our own, on a port of its own. Killed when dropped.
 pub struct Service {
     name: &'static str,
+    within: Vec<String>,
     env: Vec<(String, String)>,
     port: Port,
     log: PathBuf,
@@ -27,15 +29,23 @@ impl Service {
 
     /// Starts the program `name` and does not wait for anything.
     pub fn launch(name: &'static str, env: &[(&str, String)], folder: &Path) -> Self {
+        Self::launch_within(Vec::new(), name, env, folder)
+    }
+
+    /// As [`launch`](Self::launch), by a command that ends by becoming the program whose path and
+    /// arguments follow its own.
+    pub fn launch_within(within: Vec<String>, name: &'static str, env: &[(&str, String)], folder: &Path) -> Self {
         let port = Port::free();
         let log = folder.join(format!("{name}-{}.log", port.number()));
         let env: Vec<_> = env.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        let process = Self::run(name, &env, &port, &log);
-        Self { name, env, port, log, process }
+        let process = Self::run(name, &within, &env, &port, &log);
+        Self { name, within, env, port, log, process }
     }
 
-    fn run(name: &str, env: &[(String, String)], port: &Port, log: &Path) -> Process {
-        let mut command = Command::new(binary(name));
+    fn run(name: &str, within: &[String], env: &[(String, String)], port: &Port, log: &Path) -> Process {
+        let mut words = within.iter().map(OsString::from).chain([binary(name).into_os_string()]);
+        let mut command = Command::new(words.next().expect("the program itself"));
+        command.args(words);
         // Nothing of the developer's own environment reaches the program under test.
         command.env_clear().envs(env.iter().map(|(key, value)| (key, value)));
         command.env("HTTP_ADDR", format!("127.0.0.1:{}", port.number())).env("LOG_FORMAT", "json");
@@ -79,7 +89,7 @@ impl Service {
     /// Runs the program again, on the same port.
     pub async fn restart(&mut self) {
         self.process.kill();
-        self.process = Self::run(self.name, &self.env, &self.port, &self.log);
+        self.process = Self::run(self.name, &self.within, &self.env, &self.port, &self.log);
         self.ready().await;
     }
 

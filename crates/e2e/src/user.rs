@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use futures_util::StreamExt;
 use reqwest::{
     Body, Method, RequestBuilder, Response,
     multipart::{Form, Part},
@@ -77,6 +78,19 @@ impl User {
         let length = open.metadata().await.expect("a length").len();
         let body = Body::wrap_stream(ReaderStream::with_capacity(open, 1 << 18));
         self.send(Form::new().part("file", Part::stream_with_length(body, length).file_name(name)), true).await
+    }
+
+    /// Sends a film in pieces of a MiB with a pause after each, so that something can happen in
+    /// between. An error is a connection that broke.
+    pub async fn upload_slowly(&self, file: &Path, pause: Duration) -> reqwest::Result<Response> {
+        let open = tokio::fs::File::open(file).await.expect("the file is there");
+        let pieces = ReaderStream::with_capacity(open, 1 << 20).then(move |piece| async move {
+            tokio::time::sleep(pause).await;
+            piece
+        });
+        let part = Part::stream(Body::wrap_stream(pieces)).file_name("film.mov");
+        let request = self.request(Method::POST, "/upload").multipart(Form::new().part("file", part));
+        request.send().await
     }
 
     pub async fn send(&self, form: Form, json: bool) -> Response {

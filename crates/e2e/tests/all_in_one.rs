@@ -1,9 +1,15 @@
 //! What only the all-in-one promises: that it can be killed at any moment, and that it needs
 //! nothing and nobody.
 
-use std::{collections::HashSet, process::Command, time::Duration};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::Write,
+    process::Command,
+    time::Duration,
+};
 
-use e2e::{AllInOne, Files, Product, Service, User};
+use e2e::{AllInOne, Files, Kept, Product, Service, Setup, User, text};
 use testkit::{binary, eventually, media};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -61,6 +67,59 @@ async fn killed_in_the_middle_of_ten_jobs_it_finishes_each_exactly_once() {
         ids.len() == FILMS
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_mid_upload_it_keeps_nothing_of_it() {
+    let env = vec![("UPLOAD_DEADLINE", "2s".to_owned())];
+    let mut app = AllInOne::start_with(Setup { env, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mov");
+    media::big_film(&film, 64 << 20).expect("a film");
+    let upload = tokio::spawn({
+        let (ada, film) = (ada.clone(), film.clone());
+        async move { ada.upload_slowly(&film, Duration::from_millis(100)).await }
+    });
+    eventually(SOON, async || app.kept().await.videos == Files { whole: 0, any: 1 }).await;
+    app.program.kill();
+    assert!(upload.await.expect("it ran").is_err(), "the connection broke");
+    app.program.restart().await;
+    eventually(SOON, async || if app.kept().await == Kept::default() { Ok(()) } else { Err(app.kept().await) }).await;
+    let small = app.path("film.mp4");
+    media::film(&small, 2.0, &media::Film::default()).expect("a film");
+    assert_eq!(ada.convert(&small).await["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_uploads_are_refused_and_what_was_accepted_waits_for_room() {
+    let app = AllInOne::start_with(Setup { disk: Some(32 << 20), ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let big = app.path("big.mov");
+    media::big_film(&big, 48 << 20).expect("a film");
+    let answer = ada.upload(&big).await;
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(text(answer).await.0, 503);
+    eventually(SOON, async || if app.kept().await == Kept::default() { Ok(()) } else { Err(app.kept().await) }).await;
+
+    // Room for the film and for the books, and not enough for the MP3.
+    let film = app.path("film.ogg");
+    let small =
+        media::Film { audio: Some("libopus"), rate: 48_000, arguments: vec!["-b:a", "16k"], ..Default::default() };
+    media::film(&film, 240.0, &small).expect("a film");
+    let path = app.data().join("ballast");
+    let mut ballast = File::create(&path).expect("made");
+    while ballast.write_all(&[0; 64 << 10]).is_ok() {}
+    ballast.set_len(ballast.metadata().expect("known").len() - (5 << 19)).expect("cut");
+    let id = ada.submit(&film).await;
+    eventually(SOON, async || app.program.log().contains("the attempt failed")).await;
+    assert_ne!(ada.conversion(&id).await["state"], "failed");
+    // Its room is free once nobody holds it open.
+    drop(ballast);
+    fs::remove_file(&path).expect("removed");
+    let mp3 = media::decode_mp3(&ada.mp3(&ada.outcome(&id).await).await).expect("an MP3");
+    assert!((mp3.seconds() - 240.0).abs() < 0.1, "{}", mp3.seconds());
+    let kept = app.kept().await;
+    assert_eq!((kept.videos, kept.mp3s, kept.done), (Files::exactly(1), Files::exactly(1), 1), "{kept:?}");
 }
 
 /// As a newcomer has it: nothing but a folder.

@@ -158,28 +158,15 @@ async fn an_upload_whose_gateway_died_is_cleaned_up() {
     let ada = app.user("ada").await;
     let film = app.path("film.mov");
     media::big_film(&film, 64 << 20).expect("a film");
-    let upload = {
+    let upload = tokio::spawn({
         let (ada, film) = (ada.clone(), film.clone());
-        tokio::spawn(async move {
-            // The answer is a broken connection.
-            let bytes = std::fs::read(&film).expect("a film");
-            let pieces = bytes.chunks(1 << 20).map(<[u8]>::to_vec).collect::<Vec<_>>();
-            let slow = futures_util::stream::unfold(pieces.into_iter(), async |mut pieces| {
-                let piece = pieces.next()?;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                Some((Ok::<_, std::io::Error>(piece), pieces))
-            });
-            let body = reqwest::multipart::Part::stream(reqwest::Body::wrap_stream(Box::pin(slow))).file_name("f.mov");
-            let form = reqwest::multipart::Form::new().part("file", body);
-            let request = reqwest::Client::new().post(format!("{}/upload", ada.gateway())).bearer_auth(&ada.token);
-            assert!(request.multipart(form).send().await.is_err());
-        })
-    };
+        async move { ada.upload_slowly(&film, Duration::from_millis(100)).await }
+    });
     let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
     let chunks = store.database("videos").collection::<Document>("fs.chunks");
     eventually(SOON, async || chunks.count_documents(doc! {}).await.is_ok_and(|count| count > 10)).await;
     app.gateway.kill();
-    upload.await.expect("cut off");
+    assert!(upload.await.expect("it ran").is_err(), "the connection broke");
     app.gateway.restart().await;
     eventually(SOON, async || chunks.count_documents(doc! {}).await.is_ok_and(|count| count == 0)).await;
     let ledger = store.database("mp3converter").collection::<Document>("jobs");

@@ -32,7 +32,7 @@ pub use mariadb::{Mariadb, create_database, load_schema, run_sql};
 pub use mongod::Mongod;
 pub use name::unique_name;
 pub use port::{Port, free_port};
-pub use process::{Process, end_with_parent};
+pub use process::{Process, effective_user, end_with_parent};
 pub use rabbitmq::Rabbitmq;
 pub use servers::{Servers, workspace_root};
 pub use smtp::SmtpServer;

@@ -124,7 +124,7 @@ fn send_signal(child: &Child, signal: i32) {
 }
 
 /// The number of the account that this process acts as; 0 is root.
-pub(crate) fn effective_user() -> u32 {
+pub fn effective_user() -> u32 {
     // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
     unsafe { libc::geteuid() }
 }
