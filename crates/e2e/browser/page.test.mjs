@@ -153,6 +153,42 @@ test("downloading, under the film's name", async () => {
   assert.ok(bytes.length > 10_000, `${bytes.length} bytes`);
 });
 
+test("options, by keyboard: a part of a film, in mono", async () => {
+  const quality = page.getByLabel("MP3 quality");
+  await quality.focus();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Channels").waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await page.getByLabel("Channels").inputValue(), "mono");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("0:05");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("2.5");
+  // What cannot be is told before anything is sent.
+  await page.getByRole("button", { name: "Choose videos" }).click();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "end");
+  assert.match(await page.getByLabel("End at").evaluate((input) => input.validationMessage), /after the beginning/);
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("00:00:07.5");
+  await shot("options");
+  const [answer] = await Promise.all([
+    page.waitForResponse((response) => response.request().method() === "POST" && response.url().includes("/v1/conversions?")),
+    page.locator("#files").setInputFiles({ name: "part.mp4", mimeType: "video/mp4", buffer: readFileSync(film("short.mp4")) }),
+  ]);
+  const { channels, start, end } = await answer.json();
+  assert.deepEqual({ channels, start, end }, { channels: "mono", start: 5, end: 7.5 });
+  await inState("part.mp4", "done");
+  const { conversions } = await page.evaluate(async () => (await fetch("/v1/conversions")).json());
+  assert.equal(conversions.find((one) => one.filename === "part.mp4").duration_s, 2.5);
+  // A part is one film's; how many channels there are is a matter of taste, and stays.
+  assert.equal(await page.getByLabel("Begin at").inputValue(), "");
+  await page.reload();
+  await row("part.mp4").waitFor();
+  assert.equal(await page.locator("#channels").inputValue(), "mono");
+});
+
 test("a film without sound says so, and can be tried again", async () => {
   await page.locator("#files").setInputFiles(film("silent.mp4"));
   await inState("silent.mp4", "failed");
@@ -222,6 +258,14 @@ test("a phone of 360 pixels, with what a finger can hit", async () => {
     assert.ok(width >= 40 && height >= 40, `${await button.getAttribute("aria-label")}: ${width} × ${height}`);
   }
   await shot("phone", phone);
+  await phone.getByText("Options", { exact: true }).tap();
+  await phone.getByLabel("End at").waitFor();
+  assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the options fit");
+  for (const field of await phone.locator(".options summary, .field select, .field input").all()) {
+    const { width, height } = await field.boundingBox();
+    assert.ok(width >= 40 && height >= 40, `${await field.evaluate((node) => node.outerHTML)}: ${width} × ${height}`);
+  }
+  await shot("phone-options", phone);
   await phone.emulateMedia({ colorScheme: "dark" });
   await shot("phone-dark", phone);
   await phone.context().close();

@@ -8,7 +8,7 @@ use futures_util::AsyncWriteExt;
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
-    types::FieldTable,
+    types::{AMQPValue, FieldTable},
 };
 use mongodb::{Client, bson::oid::ObjectId};
 use testkit::{eventually, media};
@@ -52,12 +52,7 @@ async fn the_converter_takes_its_twins_place() {
     // A classic consumer of `mp3` instead of our notification.
     app.notification.stop(SOON).await;
 
-    let body = format!(r#"{{"video_fid": "{video_fid}", "mp3_fid": null, "username": "ada@example.com"}}"#);
-    let persistent = BasicProperties::default().with_delivery_mode(2);
-    channel
-        .basic_publish("".into(), "video".into(), BasicPublishOptions::default(), body.as_bytes(), persistent)
-        .await
-        .expect("publish");
+    publish(&channel, video_fid, &[]).await;
     let get = async || {
         let got = channel.basic_get("mp3".into(), BasicGetOptions { no_ack: true }).await.expect("get");
         got.map(|message| message.delivery.data)
@@ -71,9 +66,30 @@ async fn the_converter_takes_its_twins_place() {
     // Its owner downloads it from our gateway.
     let ada = app.user("ada").await;
     let mp3 = ada.get(&format!("/download?fid={mp3_fid}")).await.bytes().await.expect("a body");
-    media::decode_mp3(&mp3).expect("an MP3");
+    assert_eq!(media::decode_mp3(&mp3).expect("an MP3").channels, 2);
+
+    // Who wants more than its twin could says so in headers.
+    publish(&channel, classic_put(&app, &film).await, &[("channels", "mono"), ("start", "0:01.5"), ("later", "x")])
+        .await;
+    let told: serde_json::Value = serde_json::from_slice(&eventually(SOON, get).await).expect("JSON");
+    let part = told["mp3_fid"].as_str().expect("an id");
+    let part = ada.get(&format!("/download?fid={part}")).await.bytes().await.expect("a body");
+    let part = media::decode_mp3(&part).expect("an MP3");
+    assert!(part.channels == 1 && (part.seconds() - 0.5).abs() < 0.05, "{} s", part.seconds());
     let ben = app.user("ben").await;
     assert_eq!(ben.get(&format!("/download?fid={mp3_fid}")).await.status(), 404);
+}
+
+/// A message for the converter, as a gateway without a ledger sends it.
+async fn publish(channel: &lapin::Channel, video_fid: ObjectId, wishes: &[(&str, &str)]) {
+    let body = format!(r#"{{"video_fid": "{video_fid}", "mp3_fid": null, "username": "ada@example.com"}}"#);
+    let mut headers = FieldTable::default();
+    for (name, text) in wishes {
+        headers.insert((*name).into(), AMQPValue::LongString((*text).into()));
+    }
+    let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+    let options = BasicPublishOptions::default();
+    channel.basic_publish("".into(), "video".into(), options, body.as_bytes(), properties).await.expect("publish");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,6 +107,8 @@ async fn the_gateway_and_the_notification_take_their_twins_place() {
     let video_fid = body["video_fid"].as_str().expect("an id");
     assert_eq!(body, serde_json::json!({"video_fid": video_fid, "mp3_fid": null, "username": "ada@example.com"}));
     assert_eq!(got.delivery.properties.delivery_mode(), &Some(2));
+    let headers = got.delivery.properties.headers().as_ref().expect("headers").inner();
+    assert!(headers.contains_key("job-id") && !headers.contains_key("start"), "{headers:?}");
 
     // It puts a file that belongs to nobody, and tells.
     let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
@@ -139,14 +157,15 @@ async fn nonsense_on_the_queue_is_laid_aside() {
         let options = BasicPublishOptions::default();
         channel.basic_publish("".into(), "video".into(), options, body.as_bytes(), properties).await.expect("publish");
     }
+    publish(&channel, ObjectId::new(), &[("quality", "better")]).await;
     let dead = async || {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let channel = classic_channel(&app).await;
         let queue = channel.queue_declare("video.dead".into(), options, FieldTable::default()).await;
-        queue.is_ok_and(|queue| queue.message_count() == 2)
+        queue.is_ok_and(|queue| queue.message_count() == 3)
     };
     eventually(SOON, dead).await;
-    // The third is a message, only its video is not there: a final failure, and its owner hears of it.
+    // One of them is a message, only its video is not there: a final failure, and its owner hears of it.
     let mail = app.smtp.wait_for_mail(|mail| mail.to == ["ada@example.com"], SOON).await;
     assert_eq!(mail.subject(), "MP3 conversion failed");
 }

@@ -12,13 +12,15 @@
 //! that did not.
 
 mod mongo;
+mod settings;
 mod sqlite;
 
 use std::{str::FromStr, time::Duration};
 
 use common::{Id, Message, Secret};
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+pub use settings::{Channels, Settings, Unfit, seconds};
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -161,17 +163,6 @@ pub struct NewJob {
     pub key: Option<String>,
 }
 
-/// How an owner wants the MP3; what is left open is the worker's choice. Kept as one JSON
-/// object, so that what a later version adds does not change the ledger's form.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Settings {
-    /// Of a variable bit rate: 0 (best) to 9 (smallest).
-    pub quality: Option<u8>,
-    /// A constant bit rate, in kbit/s.
-    pub bitrate: Option<u32>,
-}
-
 /// What a worker made.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -284,12 +275,11 @@ impl Jobs {
 
     /// The record of a message that came without one, from a gateway that keeps no ledger:
     /// made on arrival, `Queued`, under the video's id. The second time it is found again.
-    pub async fn adopt(&self, video_fid: &Id, owner: &str) -> Result<Job> {
+    pub async fn adopt(&self, video_fid: &Id, owner: &str, settings: Settings) -> Result<Job> {
         if let Some(job) = self.by_video(video_fid).await? {
             return Ok(job);
         }
         let (id, video_fid) = (video_fid.clone(), video_fid.clone());
-        let settings = Settings::default();
         let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
         backend!(self.insert(new, State::Queued))?;
         self.by_video(&id).await?.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::{Id, Secret};
-use jobs::{Job, Jobs, Lease, NewJob, Output, Settings, State, Stuck};
+use jobs::{Channels, Job, Jobs, Lease, NewJob, Output, Settings, State, Stuck};
 
 const TTL: Duration = Duration::from_secs(60);
 /// So short that it is over before the next request.
@@ -152,14 +152,17 @@ async fn its_owner_can_end_it(jobs: Jobs) {
 
 async fn a_message_without_a_record_makes_one(jobs: Jobs) {
     let video = Id::fresh();
-    let (first, second) = tokio::join!(jobs.adopt(&video, "a@example.com"), jobs.adopt(&video, "a@example.com"));
+    let wished = Settings { channels: Some(Channels::Mono), start: Some(1.5), end: Some(61.25), ..Settings::default() };
+    let adopt = || jobs.adopt(&video, "a@example.com", wished.clone());
+    let (first, second) = tokio::join!(adopt(), adopt());
     let (first, second) = (first.expect("adopt"), second.expect("adopt"));
     assert_eq!((&first.id, &second.id), (&video, &video));
     assert_eq!((first.state, first.owner.as_str()), (State::Queued, "a@example.com"));
+    assert_eq!((first.settings, second.settings), (wished.clone(), wished));
     // A video that has a record under another id keeps it.
     let id = stored(&jobs, "a@example.com").await;
     let known = jobs.get(&id).await.expect("get").expect("there");
-    assert_eq!(jobs.adopt(&known.video_fid, "x@example.com").await.expect("adopt").id, id);
+    assert_eq!(jobs.adopt(&known.video_fid, "x@example.com", Settings::default()).await.expect("adopt").id, id);
     // And a worker that keeps no ledger may have finished it.
     let mp3 = Id::fresh();
     assert!(jobs.done_elsewhere(&id, &mp3).await.expect("done"));

@@ -14,7 +14,8 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use transcode::{Encoding, Options, Progress, Summary};
+use jobs::{Channels, Settings};
+use transcode::{Options, Progress, Summary};
 
 use crate::target::{STANDARD, Target, open};
 
@@ -40,9 +41,26 @@ pub struct Arguments {
     /// Constant bit rate, in kbit/s
     #[arg(short, long, value_name = "KBPS")]
     bitrate: Option<u32>,
+    /// One channel or two [default: as the film has, two at the most]
+    #[arg(short, long, value_name = "mono|stereo")]
+    channels: Option<Channels>,
+    /// Begins so far into the film: seconds or HH:MM:SS, with a fraction or without
+    #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
+    start: Option<f64>,
+    /// Ends so far into the film
+    #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
+    end: Option<f64>,
+}
+
+impl Arguments {
+    fn settings(&self) -> Settings {
+        let &Self { quality, bitrate, channels, start, end, .. } = self;
+        Settings { quality, bitrate, channels, start, end }
+    }
 }
 
 pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    arguments.settings().check()?;
     let targets = Target::of_each(&arguments.inputs, &arguments.output)?;
     let stop = stop_on_ctrl_c()?;
     let mut failed = 0;
@@ -88,13 +106,8 @@ fn one(input: &Path, target: &Target, arguments: &Arguments, stop: &AtomicBool) 
     let draft = target.draft(arguments.force)?;
     let file = open(input)?;
     let title = input.file_stem().filter(|_| input.as_os_str() != STANDARD);
-    let encoding = match (arguments.quality, arguments.bitrate) {
-        (Some(quality), _) => Encoding::Vbr(quality),
-        (None, Some(kbps)) => Encoding::Cbr(kbps),
-        (None, None) => Encoding::default(),
-    };
     let title_fallback = title.map(|stem| stem.to_string_lossy().into_owned());
-    let options = Options { encoding, title_fallback, ..Options::default() };
+    let options = Options { title_fallback, ..converter::options(&arguments.settings()) };
 
     let bar = bar(input);
     let started = Instant::now();

@@ -74,6 +74,32 @@ fn a_file_becomes_a_file_and_none_is_overwritten() {
 }
 
 #[test]
+fn a_part_of_it_in_mono() {
+    let (home, film) = home();
+    let arguments = ["convert", "--channels", "mono", "--start", "0:00:01.25", "--end", "2", "Ein Film.mp4", "x.mp3"];
+    let output = run(home.path(), &arguments, None);
+    assert!(output.status.success(), "{}", said(&output));
+    let mp3 = media::decode_mp3(&fs::read(home.path().join("x.mp3")).expect("read")).expect("an MP3");
+    assert_eq!((mp3.channels, mp3.frames()), (1, 33_075));
+    let original = media::reference(&film, 44_100, 1).expect("the film's sound");
+    let there = original.samples[0][55_125..55_125 + mp3.frames()].to_vec();
+    let likeness = media::compare(&media::Pcm { samples: vec![there], ..mp3.clone() }, &mp3);
+    assert!(likeness.similarity > 0.97 && likeness.lag == 0, "{likeness:?}");
+
+    for (arguments, code, words) in [
+        (&["--start", "5"][..], 1, "there is no sound at 0:05: it ends at 0:03"),
+        (&["--start", "2", "--end", "1.5"], 1, "end: it must come after start"),
+        (&["--start", "1:75"], 2, "seconds or HH:MM:SS are expected"),
+        (&["--channels", "quad"], 2, "mono or stereo is expected"),
+    ] {
+        let output = run(home.path(), &[&["convert"], arguments, &["Ein Film.mp4", "y.mp3"]].concat(), None);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    assert_eq!(names(home.path()), ["Ein Film.mp4", "x.mp3"]);
+}
+
+#[test]
 fn several_go_into_a_folder_and_one_bad_one_does_not_stop_the_rest() {
     let (home, film) = home();
     media::silent_film(&home.path().join("silent.mp4"), 2.0).expect("a silent film");

@@ -1,11 +1,12 @@
 //! The whole way from a reader to a sink, and the verdict at its end.
 
 use std::io::{Read, Seek};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 use ffmpeg_next::frame::Audio;
 
+use crate::cut::Cut;
 use crate::decode::{Decoder, codec_name};
 use crate::encode::Encoder;
 use crate::ffmpeg::rescale_to_micros;
@@ -25,7 +26,8 @@ use crate::{Error, Options, Summary, tags, whitelist};
 /// opened; `Break` ends the work with [`Error::Cancelled`]. The reader may block; it is not
 /// interrupted inside a call.
 ///
-/// Timestamps are not looked at: gaps in a recording are not filled with silence. What containers
+/// Timestamps are looked at only to find a [`Part`](crate::Part): gaps in a recording are not
+/// filled with silence. What containers
 /// mark as priming or padding of a codec is cut, and the length is exact to the sample wherever
 /// the container tells it (in MP4 the end may keep up to one AAC frame of padding).
 pub fn convert<R>(
@@ -47,27 +49,44 @@ fn run<'m, R>(input: R, sink: &mut dyn Sink, options: &Options, monitor: &'m Mon
 where
     R: Read + Seek + Send + 'static,
 {
+    let part = options.part;
+    if part.end.is_some_and(|end| end <= part.start) {
+        return Err(Error::EmptyPart);
+    }
     let mut source = Source::open(input, monitor)?;
     let (stream, mut decoder) = open_decoder(&source)?;
     source.select(stream);
     let claim = Claim::of(&source, stream);
     if let Claim::Track(duration) = claim
-        && duration > options.max_duration
+        && part.length_of(duration) > options.max_duration
     {
         return Err(too_long(options));
     }
-    monitor.set_total(streams::likely_duration(&source, stream));
+    monitor.set_total(streams::likely_duration(&source, stream).map(|whole| part.length_of(whole)));
 
     let tag = tags::id3(&source, stream, options.title_fallback.as_deref())?;
     let mut chain = Chain::new(sink, options, tag);
+    let mut cut = Cut::new(&source, stream, part);
     let mut span = Span::default();
-    while let Some(packet) = source.next_packet()? {
-        decoder.decode(Some(&packet), |frame| chain.push(frame))?;
+    while !cut.is_over()
+        && let Some(packet) = source.next_packet()?
+    {
+        if !cut.skips(&mut source, &mut decoder, &packet)? {
+            decoder.decode(Some(&packet), |frame| chain.push(frame, cut.keep(frame)))?;
+        }
         monitor.tick(chain.duration())?;
         span.include(&source, &packet);
     }
-    decoder.decode(None, |frame| chain.push(frame))?;
-    judge(&mut source, &decoder, claim, chain.duration(), span)?;
+    if !cut.is_over() {
+        decoder.decode(None, |frame| chain.push(frame, cut.keep(frame)))?;
+        let claimed = claim.length();
+        if claimed.is_none_or(|claimed| claimed <= part.start) {
+            cut.check_reached(claimed)?;
+        }
+        judge(&mut source, &decoder, claim, chain.duration() + cut.passed_over(), span)?;
+        cut.check_reached(claimed)?;
+    }
+    check_packets(&decoder, chain.duration())?;
 
     let context = source.context();
     let input_codec = context.stream(stream).map(|s| codec_name(&s));
@@ -145,9 +164,14 @@ fn judge(source: &mut Source<'_>, decoder: &Decoder, claim: Claim, decoded: Dura
         Claim::None if source.broke_off() => return Err(damaged(None)),
         _ => {}
     }
-    // One or two are a rough edge, as at the start of a recording from the air.
+    Ok(())
+}
+
+/// Whether most of the sound could be decoded. One or two broken packets are a rough edge, as at
+/// the start of a recording from the air.
+fn check_packets(decoder: &Decoder, read: Duration) -> Result<(), Error> {
     if decoder.skipped > 2 && decoder.skipped * 20 > decoder.packets {
-        return Err(damaged(None));
+        return Err(Error::Damaged { read, of: None });
     }
     Ok(())
 }
@@ -191,7 +215,11 @@ impl<'a> Chain<'a> {
         self.running.as_ref().map(Running::duration).unwrap_or_default()
     }
 
-    fn push(&mut self, frame: &Audio) -> Result<(), Error> {
+    /// Takes these of the frame's samples.
+    fn push(&mut self, frame: &Audio, part: Range<usize>) -> Result<(), Error> {
+        if part.is_empty() {
+            return Ok(());
+        }
         let running = match &mut self.running {
             Some(running) => running,
             none => {
@@ -207,7 +235,7 @@ impl<'a> Chain<'a> {
             running.drain(&mut self.output)?;
             running.resampler = Resampler::new(frame, running.target)?;
         }
-        let planes = running.resampler.convert(frame)?;
+        let planes = running.resampler.convert(frame, part)?;
         self.output.append(|out| running.encoder.encode(planes, out))?;
         if running.duration() > self.options.max_duration {
             return Err(too_long(self.options));
@@ -239,7 +267,7 @@ impl<'a> Chain<'a> {
 
 impl Running {
     fn new(frame: &Audio, options: &Options) -> Result<Self, Error> {
-        let target = Target::nearest(frame);
+        let target = Target::nearest(frame, options.channels);
         Ok(Self { target, encoder: Encoder::new(options.encoding, target)?, resampler: Resampler::new(frame, target)? })
     }
 

@@ -71,6 +71,11 @@ impl Decoder {
         }
         Ok(())
     }
+
+    /// Forgets the sound so far: what comes next does not follow it.
+    pub(crate) fn flush(&mut self) {
+        self.inner.flush();
+    }
 }
 
 /// FFmpeg's name of a stream's codec.

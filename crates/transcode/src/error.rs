@@ -29,6 +29,11 @@ pub enum Error {
     BitRate { kbps: u32, sample_rate: u32 },
     #[error("there is no VBR quality {0}: it goes from 0 (best) to 9 (smallest)")]
     Quality(u8),
+    #[error("the part ends before it begins")]
+    EmptyPart,
+    /// The sound ends before the [`Part`](crate::Part) begins; `end` is where, if that is known.
+    #[error("{}", beyond_end(*.start, *.end))]
+    BeyondEnd { start: Duration, end: Option<Duration> },
     /// The reader failed; its own error is the source.
     #[error("the input could not be read")]
     Input(#[source] io::Error),
@@ -53,7 +58,9 @@ impl Error {
             | Self::TooLong { .. }
             | Self::TooLarge { .. }
             | Self::BitRate { .. }
-            | Self::Quality(_) => true,
+            | Self::Quality(_)
+            | Self::EmptyPart
+            | Self::BeyondEnd { .. } => true,
             Self::Input(_) | Self::Output(_) | Self::Cancelled | Self::Internal(_) => false,
         }
     }
@@ -69,6 +76,13 @@ fn damaged(read: Duration, of: Option<Duration>) -> String {
         Some(of) => format!("this file is damaged: only {} of {} could be read", clock(read), clock(of)),
         None if read.is_zero() => "this file is damaged and cannot be read".to_owned(),
         None => format!("this file is damaged: much of its {} of sound could not be read", clock(read)),
+    }
+}
+
+fn beyond_end(start: Duration, end: Option<Duration>) -> String {
+    match end {
+        Some(end) => format!("there is no sound at {}: it ends at {}", clock(start), clock(end)),
+        None => format!("there is no sound at {}: it ends before", clock(start)),
     }
 }
 

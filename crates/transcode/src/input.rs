@@ -1,11 +1,12 @@
 //! Opens what somebody sent as media, or says that it is none, and reads packets from it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::io::{Read, Seek};
 use std::time::Duration;
 
 use ffmpeg_next::format::context::{Input, StreamIo};
-use ffmpeg_next::{Dictionary, Packet, ffi, format};
+use ffmpeg_next::format::stream::Disposition;
+use ffmpeg_next::{Dictionary, Packet, Stream, ffi, format, media};
 
 use crate::Error;
 use crate::ffmpeg;
@@ -148,6 +149,39 @@ impl<'m> Source<'m> {
         }
     }
 
+    /// Goes to a place at or before `time` of the file. False: it could not, and stands anywhere.
+    pub(crate) fn jump(&mut self, time: Duration) -> Result<bool, Error> {
+        let guide = self.guide();
+        let Some(time_base) = self.context.stream(guide).map(|stream| stream.time_base()) else {
+            return Ok(false);
+        };
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX).saturating_add(self.start_time());
+        // Some demuxers read on until they meet the guide's packets, which must not be left out then.
+        self.set_discard(guide, ffi::AVDiscard::AVDISCARD_DEFAULT);
+        // SAFETY: the context is open, and `guide` is one of its streams.
+        let code = unsafe {
+            let ts = ffi::av_rescale_q(micros, ffi::AVRational { num: 1, den: 1_000_000 }, time_base.into());
+            ffi::av_seek_frame(self.context.as_mut_ptr(), guide as c_int, ts, ffi::AVSEEK_FLAG_BACKWARD)
+        };
+        if guide != self.selected {
+            self.set_discard(guide, ffi::AVDiscard::AVDISCARD_ALL);
+        }
+        self.check()?;
+        Ok(code >= 0)
+    }
+
+    /// The stream whose index to look into: where films have one index for all, it is the picture's.
+    fn guide(&self) -> usize {
+        if !matches!(self.format_name().as_str(), "matroska,webm" | "flv") {
+            return self.selected;
+        }
+        let is_film = |stream: &Stream<'_>| {
+            stream.parameters().medium() == media::Type::Video
+                && !stream.disposition().contains(Disposition::ATTACHED_PIC)
+        };
+        self.context.streams().find(is_film).map_or(self.selected, |stream| stream.index())
+    }
+
     /// Whether the demuxer gave up with more than a twentieth of the file before it.
     pub(crate) fn broke_off(&self) -> bool {
         // SAFETY: an opened context with custom IO has a `pb` for as long as it lives.
@@ -187,13 +221,10 @@ impl<'m> Source<'m> {
         Ok(false)
     }
 
-    /// The file's first timestamp in microseconds.
+    /// The file's first timestamp in microseconds; what lies before zero is a codec's priming.
     pub(crate) fn start_time(&self) -> i64 {
-        // SAFETY: the context is open.
-        match unsafe { (*self.context.as_ptr()).start_time } {
-            ffi::AV_NOPTS_VALUE => 0,
-            time => time,
-        }
+        // SAFETY: the context is open. FFmpeg's "unknown" is negative.
+        unsafe { (*self.context.as_ptr()).start_time }.max(0)
     }
 
     /// A tag of the container.

@@ -3,13 +3,16 @@
 //! libraries, encodes it with LAME and hands the MP3 to a [`Sink`] while it is being made.
 //!
 //! The stages are modules in the order the sound passes them:
-//! `reader` → `input` (probe, demux) → `decode` → `resample` → `encode` → `sink`,
-//! tied together by `convert`; `tags` makes the ID3 tag that stands in front.
+//! `reader` → `input` (probe, demux) → `decode` → `cut` → `resample` → `encode` → `sink`,
+//! tied together by `convert`; `clock` tells `cut` where in the file a frame stands, and `tags`
+//! makes the ID3 tag that stands in front.
 //!
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
 //! are ever opened, no protocol is, and every length is bounded.
 
+mod clock;
 mod convert;
+mod cut;
 mod decode;
 mod encode;
 mod error;
@@ -36,6 +39,10 @@ pub use sink::{FileSink, HEAD_MAX, Sink};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     pub encoding: Encoding,
+    /// `None`: as many as the source has, more than two being mixed to stereo.
+    pub channels: Option<Channels>,
+    /// Only this part of the sound.
+    pub part: Part,
     /// More sound than this is refused with [`Error::TooLong`].
     pub max_duration: Duration,
     /// A larger MP3 than this is refused with [`Error::TooLarge`].
@@ -48,10 +55,48 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             encoding: Encoding::default(),
+            channels: None,
+            part: Part::default(),
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
             title_fallback: None,
         }
+    }
+}
+
+impl Options {
+    /// Whether something other than [`encoding`](Self::encoding) asks for another sound than the
+    /// source's own.
+    pub fn changes_sound(&self) -> bool {
+        self.channels.is_some() || self.part != Part::default()
+    }
+}
+
+/// Channels of the MP3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channels {
+    /// All channels of the source mixed into one.
+    Mono,
+    /// Of a source with one channel, the same on both sides.
+    Stereo,
+}
+
+/// A part of the sound, in time since the file's beginning; the default is all of it.
+///
+/// Exact to the sample of the source. Where the container has an index, or timestamps to search
+/// by, what lies before and behind the part is not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Beyond the sound's end: [`Error::BeyondEnd`].
+    pub start: Duration,
+    /// `None`, or beyond the sound's end: up to there. Not after `start`: [`Error::EmptyPart`].
+    pub end: Option<Duration>,
+}
+
+impl Part {
+    /// How much of so much sound this is.
+    fn length_of(&self, whole: Duration) -> Duration {
+        self.end.map_or(whole, |end| end.min(whole)).saturating_sub(self.start)
     }
 }
 

@@ -3,13 +3,14 @@
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
 
 use ffmpeg_next::ffi::{self, AVChannelLayout, AVChannelOrder, AVSampleFormat, SwrContext};
 use ffmpeg_next::format::Sample;
 use ffmpeg_next::frame::Audio;
 
-use crate::Error;
+use crate::{Channels, Error};
 
 /// Four times full scale. Decoders of lossy sound overshoot a little, which LAME can take; floats
 /// from a damaged or malicious file hold anything, which it cannot (it has assertions).
@@ -23,9 +24,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// What is closest to the frame among what MP3 has.
-    pub(crate) fn nearest(frame: &Audio) -> Self {
-        Self { rate: mp3_rate(frame.rate()), channels: usize::from(frame.channels()).min(2) }
+    /// What is closest to the frame among what MP3 has, where nothing else is wished for.
+    pub(crate) fn nearest(frame: &Audio, channels: Option<Channels>) -> Self {
+        let channels = match channels {
+            Some(Channels::Mono) => 1,
+            Some(Channels::Stereo) => 2,
+            None => usize::from(frame.channels()).min(2),
+        };
+        Self { rate: mp3_rate(frame.rate()), channels }
     }
 }
 
@@ -52,6 +58,8 @@ impl Resampler {
     /// For frames like this one.
     pub(crate) fn new(frame: &Audio, to: Target) -> Result<Self, Error> {
         let from = Kind::of(frame)?;
+        // One channel is as loud on two sides as on one; libswresample would turn it down.
+        let to = Target { channels: to.channels.min(from.layout.0.nb_channels.max(1) as usize), ..to };
         let mut layouts = vec![from.layout.clone_checked()?];
         layouts.push(Layout::default_for(from.layout.0.nb_channels));
         let swr = layouts.iter_mut().find_map(|layout| open(&from, layout, to, None)).or_else(|| {
@@ -73,14 +81,23 @@ impl Resampler {
         layout == 0 && self.from.rate == frame.rate() && self.from.format == frame.format()
     }
 
-    /// The frame's samples; with a change of rate some stay inside until later.
-    pub(crate) fn convert(&mut self, frame: &Audio) -> Result<[&[f32]; 2], Error> {
+    /// These of the frame's samples; with a change of rate some stay inside until later.
+    pub(crate) fn convert(&mut self, frame: &Audio, part: Range<usize>) -> Result<[&[f32]; 2], Error> {
         debug_assert!(self.fits(frame));
-        let samples = c_int::try_from(frame.samples()).unwrap_or(0);
+        let end = part.end.min(frame.samples());
+        let start = part.start.min(end);
+        let channels = usize::from(frame.channels());
+        let (planes, together) = if frame.is_planar() { (channels, 1) } else { (1, channels) };
+        let offset = start * together * frame.format().bytes();
         // SAFETY: a decoded frame's `extended_data` holds a pointer for each plane of its format
         // and layout, which are the ones this context was opened with (`fits`), each with
-        // `nb_samples` samples.
-        unsafe { self.run((*frame.as_ptr()).extended_data as *mut *const u8, samples) }
+        // `nb_samples` samples, `start` of which are passed over.
+        unsafe {
+            let frame = (*frame.as_ptr()).extended_data;
+            let mut input: Vec<*const u8> =
+                (0..planes).map(|plane| (*frame.add(plane)).add(offset).cast_const()).collect();
+            self.run(input.as_mut_ptr(), c_int::try_from(end - start).unwrap_or(0))
+        }
     }
 
     /// What is still inside. Empty planes: that was all.

@@ -47,6 +47,14 @@ impl Claim {
         };
         claim.or(of_stream.map(Self::Track)).or(of_file.map(Self::File)).unwrap_or(Self::None)
     }
+
+    /// The length, whatever it is of.
+    pub(crate) fn length(self) -> Option<Duration> {
+        match self {
+            Self::None => None,
+            Self::Track(length) | Self::TrackEnd(length) | Self::File(length) => Some(length),
+        }
+    }
 }
 
 /// Whether FFmpeg made the length up from the bit rate or the last timestamps it found.

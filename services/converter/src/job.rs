@@ -13,14 +13,14 @@ use common::{
     CancellationToken, Id, Message,
     messages::{JOB_ID, RUN},
 };
-use jobs::{Job, Jobs, Lease, Output, Settings, State};
+use jobs::{Job, Jobs, Lease, Output, Settings, State, Unfit};
 use queue::{Delivery, Envelope, Queue, Verdict};
 use tracing::Instrument;
-use transcode::Encoding;
 
 use crate::{
     Config,
     conversion::{self, Ended},
+    options::options,
 };
 
 /// How often progress goes to the ledger and the lease is prolonged.
@@ -53,9 +53,16 @@ impl Worker {
         };
         let told_id = delivery.envelope.headers.get(JOB_ID).and_then(|id| id.parse::<Id>().ok());
         let id = told_id.clone().unwrap_or_else(|| message.video_fid.clone());
+        let settings = match wishes(&delivery.envelope) {
+            Ok(settings) => settings,
+            Err(error) => {
+                tracing::warn!(job.id = %id, %error, "a message that asks for what cannot be was laid aside");
+                return Verdict::Dead { reason: error.to_string() };
+            }
+        };
         let span = tracing::info_span!("job", job.id = %id, attempt = delivery.attempt);
         async {
-            let leased = self.lease(told_id, &message).await;
+            let leased = self.lease(told_id, &message, settings).await;
             match leased {
                 Ok(Lease::Taken(job)) => self.convert(*job, delivery.attempt).await,
                 Ok(Lease::Held) => {
@@ -77,11 +84,11 @@ impl Worker {
         .await
     }
 
-    async fn lease(&self, id: Option<Id>, message: &Message) -> jobs::Result<Lease> {
+    async fn lease(&self, id: Option<Id>, message: &Message, settings: Settings) -> jobs::Result<Lease> {
         // A message from a gateway without a ledger makes its record now.
         let id = match id {
             Some(id) => id,
-            None => self.jobs.adopt(&message.video_fid, &message.username).await?.id,
+            None => self.jobs.adopt(&message.video_fid, &message.username, settings).await?.id,
         };
         self.jobs.lease(&id, &Id::fresh(), self.config.lease).await
     }
@@ -152,8 +159,7 @@ impl Worker {
         let options = transcode::Options {
             max_duration: self.config.max_duration,
             title_fallback: stem,
-            encoding: encoding(&job.settings),
-            ..transcode::Options::default()
+            ..options(&job.settings)
         };
 
         let control = Arc::new(conversion::Control { stop: AtomicBool::new(false), percent: AtomicU8::new(0) });
@@ -272,11 +278,12 @@ impl Worker {
     }
 }
 
-/// What the owner wants, or else the engine's own choice.
-fn encoding(settings: &Settings) -> Encoding {
-    match (settings.bitrate, settings.quality) {
-        (Some(kbps), _) => Encoding::Cbr(kbps),
-        (None, Some(quality)) => Encoding::Vbr(quality),
-        (None, None) => Encoding::default(),
+/// What a message that comes without a record asks for, in headers of the settings' names.
+fn wishes(envelope: &Envelope) -> Result<Settings, Unfit> {
+    let mut settings = Settings::default();
+    for (name, text) in &envelope.headers {
+        settings.note(name, text)?;
     }
+    settings.check()?;
+    Ok(settings)
 }

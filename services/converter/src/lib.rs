@@ -2,6 +2,7 @@
 
 mod conversion;
 mod job;
+mod options;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use queue::Queue;
 use tokio::net::TcpListener;
 
 use crate::job::Worker;
+pub use options::options;
 
 /// Where the worker's neighbours are, and how it works.
 #[derive(Clone, Debug)]

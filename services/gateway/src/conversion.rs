@@ -1,7 +1,7 @@
 //! A conversion as the API shows it.
 
 use common::Id;
-use jobs::Job;
+use jobs::{Channels, Job};
 use serde::Serialize;
 use time::{OffsetDateTime, serde::rfc3339};
 use utoipa::ToSchema;
@@ -38,6 +38,13 @@ pub struct Conversion {
     quality: Option<u8>,
     /// What was asked for: constant bit rate, in kbit/s.
     bitrate: Option<u32>,
+    /// What was asked for: `mono` or `stereo`.
+    #[schema(value_type = Option<String>)]
+    channels: Option<Channels>,
+    /// What was asked for: where in the film the MP3 begins, in seconds.
+    start: Option<f64>,
+    /// What was asked for: where in the film the MP3 ends, in seconds.
+    end: Option<f64>,
     /// 1, and one more after each retry.
     run: u32,
     /// The `Idempotency-Key` that the upload came with.
@@ -66,6 +73,9 @@ impl Conversion {
             mp3_bytes: job.mp3_bytes,
             quality: job.settings.quality,
             bitrate: job.settings.bitrate,
+            channels: job.settings.channels,
+            start: job.settings.start,
+            end: job.settings.end,
             run: job.run,
             idempotency_key: job.key,
             created_at: job.created_at,

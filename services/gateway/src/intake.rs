@@ -86,7 +86,8 @@ impl Intake {
 
 /// The message that wakes a worker up for this job, or tells the notification of its result.
 pub fn envelope(job: &Job) -> Envelope {
-    let headers = [(JOB_ID.to_owned(), job.id.to_string()), (RUN.to_owned(), job.run.to_string())].into();
+    let known = [(JOB_ID, job.id.to_string()), (RUN, job.run.to_string())];
+    let headers = known.into_iter().chain(job.settings.wishes()).map(|(name, text)| (name.to_owned(), text)).collect();
     Envelope { body: job.message().to_json(), headers }
 }
 

@@ -59,6 +59,21 @@ async fn the_mp3_is_as_it_was_asked_for() {
     assert!((kbps(&low) - 32.0).abs() < 3.0, "{} kbit/s", kbps(&low));
     assert!(kbps(&smallest) < 0.75 * kbps(&best), "{} and {} kbit/s", kbps(&smallest), kbps(&best));
 
+    let part = Form::new().text("start", "00:00:05.25").text("end", "7.5").part("file", film(&path));
+    let part = ada.outcome(&accepted(send(&ada, "?channels=mono", part).await).await).await;
+    assert_eq!((&part["channels"], &part["start"], &part["end"]), (&"mono".into(), &5.25.into(), &7.5.into()));
+    assert_eq!((&part["state"], &part["duration_s"]), (&"done".into(), &2.25.into()));
+    let mp3 = media::decode_mp3(&ada.mp3(&part).await).expect("an MP3");
+    assert_eq!((mp3.channels, mp3.frames()), (1, 99_225));
+    let original = media::reference(&path, mp3.rate, 1).expect("the film's sound");
+    let from = (5.25 * f64::from(mp3.rate)) as usize;
+    let there = original.samples[0][from..from + mp3.frames()].to_vec();
+    let likeness = media::compare(&media::Pcm { samples: vec![there], ..mp3.clone() }, &mp3);
+    assert!(likeness.similarity > 0.97 && likeness.lag == 0, "{likeness:?}");
+    let beyond = ada.outcome(&accepted(send(&ada, "?start=60", file()).await).await).await;
+    assert_eq!(beyond["state"], "failed");
+    assert_eq!(beyond["reason"], "there is no sound at 1:00: it ends at 0:20");
+
     // What cannot be made is refused, and nothing is kept.
     let late = Form::new().part("file", film(&path)).text("quality", "3");
     for (query, form) in [
@@ -66,6 +81,11 @@ async fn the_mp3_is_as_it_was_asked_for() {
         ("?bitrate=100", file()),
         ("?quality=1&bitrate=128", file()),
         ("?quality=1", wished()),
+        ("?channels=5.1", file()),
+        ("?start=soon", file()),
+        ("?start=8&end=7.5", file()),
+        ("?end=0", file()),
+        ("?start=30", Form::new().text("end", "00:00:30").part("file", film(&path))),
         ("", late),
         ("", Form::new().text("quality", "x".repeat(100)).part("file", film(&path))),
     ] {
@@ -74,7 +94,7 @@ async fn the_mp3_is_as_it_was_asked_for() {
     }
     let kept = async || {
         let list: Value = ada.get("/v1/conversions").await.json().await.expect("JSON");
-        list["conversions"].as_array().expect("a list").len() == 4
+        list["conversions"].as_array().expect("a list").len() == 6
     };
     eventually(std::time::Duration::from_secs(10), kept).await;
 }

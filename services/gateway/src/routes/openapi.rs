@@ -1,10 +1,12 @@
 //! What `/v1/openapi.json` says beside the handlers' own words.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{
     Modify, OpenApi, ToSchema,
     openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
+
+use crate::routes::settings::Wishes;
 
 /// The API but for its paths, which come with their routes.
 #[derive(OpenApi)]
@@ -52,14 +54,11 @@ pub struct Problem {
 }
 
 /// A video, and wishes for its MP3, which must stand before it. They may stand in the query as well.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "read from the stream, described here")]
 pub struct Film {
-    /// As `quality` in the query.
-    #[schema(maximum = 9)]
-    quality: Option<u8>,
-    /// As `bitrate` in the query.
-    bitrate: Option<u32>,
+    #[serde(flatten)]
+    wishes: Wishes,
     /// The video, under this or any other name.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,

@@ -41,6 +41,7 @@ const ASSETS: &[Asset] = &assets! {
     "/js/events.js" JS "js/events.js"
     "/js/list.js" JS "js/list.js"
     "/js/login.js" JS "js/login.js"
+    "/js/options.js" JS "js/options.js"
     "/js/player.js" JS "js/player.js"
     "/js/row.js" JS "js/row.js"
     "/js/theme.js" JS "js/theme.js"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::{
-        FromRequest, Multipart, Query, Request, State,
+        FromRequest, Multipart, Request, State,
         multipart::{Field, MultipartError},
     },
     http::{HeaderMap, StatusCode, Uri, header},
@@ -14,13 +14,16 @@ use axum::{
 use bytes::Bytes;
 use common::{Error, Id, Result};
 use futures_util::{Stream, StreamExt, stream};
-use jobs::Job;
+use jobs::{Job, Settings};
 
 use crate::{
     App,
     auth_client::User,
     intake::{Announced, KEY_IN_USE, Upload},
-    routes::{conversions, settings::Wishes},
+    routes::{
+        conversions,
+        settings::{asked, unfit},
+    },
 };
 
 /// What multipart adds around a film: boundaries and the part's headers.
@@ -97,7 +100,7 @@ async fn answer(app: &App, job: &Job, headers: &HeaderMap, manner: Manner) -> Re
 struct Terms {
     id: Id,
     user: User,
-    wishes: Wishes,
+    settings: Settings,
     key: Option<String>,
     manner: Manner,
 }
@@ -111,11 +114,10 @@ enum Admitted {
 /// Who sends, if they may, and if what they announce is neither too much nor known.
 async fn admit(app: &App, headers: &HeaderMap, uri: Uri, id: Id, manner: Manner) -> Result<Admitted> {
     let user = app.auth.user_of(headers, &id).await?;
-    let wishes = match manner {
-        Manner::Classic => Wishes::default(),
-        Manner::Api => Query::try_from_uri(&uri).map_err(|e| Error::BadRequest(e.body_text()))?.0,
+    let settings = match manner {
+        Manner::Classic => Settings::default(),
+        Manner::Api => asked(&uri)?,
     };
-    wishes.settle()?;
     let key = idempotency_key(headers)?;
     if let Some(key) = &key
         && let Some(job) = app.jobs.by_key(&user.name, key).await.map_err(Error::unavailable("the store"))?
@@ -125,7 +127,7 @@ async fn admit(app: &App, headers: &HeaderMap, uri: Uri, id: Id, manner: Manner)
     let limit = app.config.max_upload_bytes;
     match content_length(headers) {
         Some(length) if length > limit.saturating_add(ENVELOPE) => Err(Error::TooLarge(limit)),
-        _ => Ok(Admitted::New(Terms { id, user, wishes, key, manner })),
+        _ => Ok(Admitted::New(Terms { id, user, settings, key, manner })),
     }
 }
 
@@ -142,11 +144,11 @@ async fn receive(app: &App, mut terms: Terms, parts: &mut Multipart) -> Result<U
     let mut film = None;
     while let Some(mut part) = within(idle, parts.next_field()).await? {
         let Some(name) = part.file_name().map(str::to_owned) else {
-            if terms.manner == Manner::Api && part.name().is_some_and(Wishes::knows) {
+            if terms.manner == Manner::Api && part.name().is_some_and(|name| Settings::NAMES.contains(&name)) {
                 if film.is_some() {
                     return Err(Error::Unprocessable("what is wished for must stand before the file"));
                 }
-                wish(&mut terms.wishes, part, idle).await?;
+                wish(&mut terms.settings, part, idle).await?;
                 continue;
             }
             // Any other text field beside the file means nothing to us.
@@ -165,7 +167,7 @@ async fn receive(app: &App, mut terms: Terms, parts: &mut Multipart) -> Result<U
     film.ok_or_else(exactly_one)
 }
 
-async fn wish(wishes: &mut Wishes, mut part: Field<'_>, idle: Duration) -> Result<()> {
+async fn wish(settings: &mut Settings, mut part: Field<'_>, idle: Duration) -> Result<()> {
     let (name, mut text) = (part.name().unwrap_or_default().to_owned(), Vec::new());
     while let Some(bytes) = within(idle, part.chunk()).await? {
         text.extend_from_slice(&bytes);
@@ -173,17 +175,18 @@ async fn wish(wishes: &mut Wishes, mut part: Field<'_>, idle: Duration) -> Resul
             return Err(Error::Unprocessable("this wish is too long"));
         }
     }
-    wishes.note(&name, String::from_utf8_lossy(&text).into_owned());
+    settings.note(&name, &String::from_utf8_lossy(&text)).map_err(unfit)?;
     Ok(())
 }
 
 async fn store(app: &App, terms: &Terms, mut part: Field<'_>, name: String, first: Option<Bytes>) -> Result<Upload> {
+    terms.settings.check().map_err(unfit)?;
     let announced = Announced {
         id: terms.id.clone(),
         owner: terms.user.name.clone(),
         filename: Some(file_name(&name)).filter(|name| !name.is_empty()),
         content_type: part.content_type().map(|text| text.chars().take(255).collect()),
-        settings: terms.wishes.settle()?,
+        settings: terms.settings.clone(),
         key: terms.key.clone(),
     };
     let mut upload = app.intake.begin(announced).await?;

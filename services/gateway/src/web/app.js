@@ -5,6 +5,7 @@ import { bars, byId, icon } from "./js/elements.js";
 import { follow } from "./js/events.js";
 import { list } from "./js/list.js";
 import { login } from "./js/login.js";
+import { options } from "./js/options.js";
 import { toast } from "./js/toast.js";
 import { uploads } from "./js/uploads.js";
 import { bytes } from "./js/words.js";
@@ -12,6 +13,7 @@ import { bytes } from "./js/words.js";
 let user = null;
 let unfollow = null;
 
+const wishes = options();
 const paint = Array.from(document.querySelectorAll("[data-bars]"), (svg) => bars(svg)).at(-1);
 const entrance = login((who) => {
   enter(who);
@@ -64,7 +66,7 @@ function choose(files) {
   const [fit, large] = [[], []];
   for (const file of files) (file.size > limit ? large : fit).push(file);
   for (const file of large) toast(`“${file.name}” is larger than ${bytes(limit)}, which is the most this server takes.`);
-  if (fit.length > 0) conversions.begin(sender.add(fit, byId("quality").value));
+  if (fit.length > 0 && wishes.good()) conversions.begin(sender.add(fit, wishes.take()));
 }
 
 function dropped(transfer) {
@@ -118,16 +120,11 @@ function themes() {
   show();
 }
 
-byId("pick").addEventListener("click", () => byId("files").click());
+byId("pick").addEventListener("click", () => { if (wishes.good()) byId("files").click(); });
 byId("files").addEventListener("change", (event) => {
   choose(event.target.files);
   // So that the same file can be chosen once more.
   event.target.value = "";
-});
-try { byId("quality").value = localStorage.getItem("quality") ?? byId("quality").value; } catch { /* the usual, then */ }
-if (byId("quality").selectedIndex < 0) byId("quality").value = "quality=2";
-byId("quality").addEventListener("change", (event) => {
-  try { localStorage.setItem("quality", event.target.value); } catch { /* for this visit, then */ }
 });
 byId("logout").addEventListener("click", async () => {
   try {

@@ -29,10 +29,13 @@ function table(rows) {
   return el("table", {}, el("tbody", {}, ...rows.map(line)));
 }
 
-function properties(schema) {
+/** A shape's rows, those of the shapes that it is made of included. */
+function rows(api, schema) {
+  if (schema.$ref) return rows(api, api.components.schemas[schema.$ref.split("/").at(-1)]);
   const required = new Set(schema.required);
-  return table(Object.entries(schema.properties ?? {}).map(([name, value]) =>
-    [name, [kind(value), required.has(name) ? null : "optional"].filter(Boolean).join(" · "), value.description ?? ""]));
+  const own = Object.entries(schema.properties ?? {}).map(([name, value]) =>
+    [name, [kind(value), required.has(name) ? null : "optional"].filter(Boolean).join(" · "), value.description ?? ""]);
+  return [...(schema.allOf ?? []).flatMap((part) => rows(api, part)), ...own];
 }
 
 function example(method, path, operation) {
@@ -57,7 +60,7 @@ function operation(api, path, method, described) {
     ...paragraphs(described.description),
     example(method, path, described),
     ...(parameters.length > 0 ? [el("h4", {}, "Parameters"), table(parameters)] : []),
-    ...(form ? [el("h4", {}, "Form"), properties(api.components.schemas[form])] : []),
+    ...(form ? [el("h4", {}, "Form"), table(rows(api, api.components.schemas[form]))] : []),
     el("h4", {}, "Answers"), table(answers));
 }
 
@@ -72,7 +75,7 @@ async function show() {
   }
   docs.append(el("h2", {}, "Shapes"));
   for (const [name, schema] of Object.entries(api.components.schemas)) {
-    docs.append(el("section", { class: "operation", id: name }, el("h3", {}, name), ...paragraphs(schema.description), properties(schema)));
+    docs.append(el("section", { class: "operation", id: name }, el("h3", {}, name), ...paragraphs(schema.description), table(rows(api, schema))));
   }
   if (window.location.hash) byId(window.location.hash.slice(1))?.scrollIntoView();
 }

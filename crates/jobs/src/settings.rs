@@ -1,0 +1,205 @@
+//! How an owner wants the MP3: the names, forms and limits that the API, the page, the command
+//! line and message headers have in common.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// All bit rates that MP3 knows, in kbit/s; which of them there are depends on the film's sample rate.
+const BIT_RATES: [u32; 18] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320];
+
+/// What is wished for; what is left open is the worker's choice. Kept as one JSON object, so that
+/// what a later version adds does not change the ledger's form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Of a variable bit rate: 0 (best) to 9 (smallest).
+    pub quality: Option<u8>,
+    /// A constant bit rate, in kbit/s.
+    pub bitrate: Option<u32>,
+    pub channels: Option<Channels>,
+    /// Where the wanted part of the sound begins, in seconds of the film.
+    pub start: Option<f64>,
+    /// Where it ends.
+    pub end: Option<f64>,
+}
+
+/// `mono` or `stereo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    Mono,
+    Stereo,
+}
+
+/// What cannot be, in words that name the setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfit(pub &'static str);
+
+impl Settings {
+    /// The names of all settings.
+    pub const NAMES: [&str; 5] = ["quality", "bitrate", "channels", "start", "end"];
+
+    /// Notes a wish; an empty one, as forms send along, is none. False: there is no such setting.
+    ///
+    /// # Errors
+    /// When it cannot be, whatever else is wished for.
+    pub fn note(&mut self, name: &str, text: &str) -> Result<bool, Unfit> {
+        let text = Some(text.trim()).filter(|text| !text.is_empty());
+        match name {
+            "quality" => self.quality = text.map(quality).transpose()?,
+            "bitrate" => self.bitrate = text.map(bitrate).transpose()?,
+            "channels" => self.channels = text.map(str::parse).transpose()?,
+            "start" => self.start = text.map(seconds).transpose()?,
+            "end" => self.end = text.map(seconds).transpose()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Whether the wishes go together.
+    pub fn check(&self) -> Result<(), Unfit> {
+        if self.quality.is_some() && self.bitrate.is_some() {
+            return Err(Unfit("quality and bitrate exclude each other"));
+        }
+        if self.end.is_some_and(|end| end <= self.start.unwrap_or(0.0)) {
+            return Err(Unfit("end: it must come after start"));
+        }
+        Ok(())
+    }
+
+    /// Each wish by its name, in a form that [`note`](Self::note) reads.
+    pub fn wishes(&self) -> Vec<(&'static str, String)> {
+        fn text(value: Option<impl ToString>) -> Option<String> {
+            value.map(|value| value.to_string())
+        }
+        let texts = [text(self.quality), text(self.bitrate), text(self.channels), text(self.start), text(self.end)];
+        Self::NAMES.into_iter().zip(texts).filter_map(|(name, text)| Some((name, text?))).collect()
+    }
+}
+
+impl FromStr for Channels {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text {
+            "mono" | "1" => Ok(Self::Mono),
+            "stereo" | "2" => Ok(Self::Stereo),
+            _ => Err(Unfit("channels: mono or stereo is expected")),
+        }
+    }
+}
+
+impl fmt::Display for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mono => "mono",
+            Self::Stereo => "stereo",
+        })
+    }
+}
+
+fn quality(text: &str) -> Result<u8, Unfit> {
+    let quality = text.parse().ok().filter(|quality| *quality <= 9);
+    quality.ok_or(Unfit("quality: a whole number from 0 (best) to 9 is expected"))
+}
+
+fn bitrate(text: &str) -> Result<u32, Unfit> {
+    let bitrate = text.parse().ok().filter(|bitrate| BIT_RATES.contains(bitrate));
+    bitrate.ok_or(Unfit("bitrate: one of MP3's is expected, in kbit/s, such as 64, 96, 128, 160, 192, 256 or 320"))
+}
+
+/// Seconds, or `HH:MM:SS` or `MM:SS`, each with a fraction or without.
+pub fn seconds(text: &str) -> Result<f64, Unfit> {
+    let unfit = Unfit("start and end: seconds or HH:MM:SS are expected, such as 90, 12.5 or 1:02:03.250");
+    let digits = |text: &str| text.len() <= 9 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let parts: Vec<&str> = clock.split(':').collect();
+    if parts.len() > 3 || !digits(fraction) || !parts.iter().all(|part| digits(part)) {
+        return Err(unfit);
+    }
+    let mut whole = 0_u64;
+    for (place, part) in parts.iter().enumerate() {
+        let number: u64 = part.parse().map_err(|_| unfit)?;
+        if place > 0 && number >= 60 {
+            return Err(unfit);
+        }
+        whole = whole * 60 + number;
+    }
+    format!("{whole}.{fraction}").parse().map_err(|_| unfit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_the_forms_that_people_write() {
+        for (text, expected) in [
+            ("0", 0.0),
+            ("90", 90.0),
+            ("12.5", 12.5),
+            ("1:02:03.250", 3_723.25),
+            ("00:00:01", 1.0),
+            ("75:30", 4_530.0),
+            ("0.123456789", 0.123_456_789),
+        ] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["-1", "1e3", "nan", "inf", "1:60", "1:2:3:4", ":30", "1:", "1.", ".5", "1,5", "+1", "9999999999"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wishes_are_told_as_they_are_read() {
+        let mut settings = Settings::default();
+        for (name, text) in
+            [("quality", " 0 "), ("bitrate", ""), ("channels", "1"), ("start", "1:05"), ("end", "65.25")]
+        {
+            assert_eq!(settings.note(name, text), Ok(true), "{name}");
+        }
+        assert_eq!(settings.check(), Ok(()));
+        let told = settings.wishes();
+        let texts: Vec<_> = told.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        assert_eq!(texts, [("quality", "0"), ("channels", "mono"), ("start", "65"), ("end", "65.25")]);
+        let mut again = Settings::default();
+        for (name, text) in &told {
+            assert_eq!(again.note(name, text), Ok(true));
+        }
+        assert_eq!(again, settings);
+        assert_eq!(again.note("file", "x"), Ok(false));
+        assert!(Settings::NAMES.iter().all(|name| again.note(name, "") == Ok(true)));
+        assert_eq!(again, Settings::default());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        for (name, text) in [
+            ("quality", "10"),
+            ("quality", "-1"),
+            ("quality", "best"),
+            ("bitrate", "100"),
+            ("bitrate", "1e2"),
+            ("channels", "3"),
+            ("channels", "Mono"),
+            ("start", "soon"),
+            ("end", "1:99"),
+        ] {
+            let error = Settings::default().note(name, text).expect_err(text);
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        let both = Settings { quality: Some(2), bitrate: Some(128), ..Settings::default() };
+        assert!(both.check().is_err());
+        for (start, end) in [(Some(5.0), 5.0), (Some(5.0), 4.0), (None, 0.0)] {
+            assert!(Settings { start, end: Some(end), ..Settings::default() }.check().is_err());
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_read() {
+        let settings: Settings = serde_json::from_str(r#"{"bitrate":128,"later":[1]}"#).expect("reads");
+        assert_eq!(settings, Settings { bitrate: Some(128), ..Settings::default() });
+    }
+}

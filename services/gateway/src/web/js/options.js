@@ -1,0 +1,60 @@
+// What the next videos' MP3s shall be like.
+
+import { byId } from "./elements.js";
+
+/** Seconds, `MM:SS` or `HH:MM:SS`, with a fraction or without; NaN for anything else. */
+function seconds(text) {
+  if (!/^\d+(:[0-5]?\d){0,2}(\.\d+)?$/.test(text)) return NaN;
+  return text.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
+}
+
+/** Remembers a choice for the next visit. */
+function remembered(select) {
+  const usual = select.value;
+  try { select.value = localStorage.getItem(select.id) ?? usual; } catch { /* the usual, then */ }
+  if (select.selectedIndex < 0) select.value = usual;
+  select.addEventListener("change", () => {
+    try { localStorage.setItem(select.id, select.value); } catch { /* for this visit, then */ }
+  });
+}
+
+export function options() {
+  const [quality, channels] = ["quality", "channels"].map(byId);
+  const times = ["start", "end"].map(byId);
+  const [start, end] = times;
+
+  function judge() {
+    const [from, to] = times.map((input) => (input.value.trim() === "" ? null : seconds(input.value.trim())));
+    const form = "Seconds or minutes:seconds, for example 90 or 1:30.";
+    start.setCustomValidity(Number.isNaN(from) ? form : "");
+    end.setCustomValidity(Number.isNaN(to) ? form : to !== null && to <= (from ?? 0) ? "This must come after the beginning." : "");
+  }
+
+  /** Whether they can be fulfilled; shows what cannot. */
+  function good() {
+    judge();
+    const wrong = times.find((input) => !input.validity.valid);
+    if (!wrong) return true;
+    byId("options").open = true;
+    wrong.reportValidity();
+    return false;
+  }
+
+  /** The options as a query. A part is one film's, so it is not kept for the next. */
+  function take() {
+    const query = new URLSearchParams(quality.value);
+    for (const input of [channels, ...times]) {
+      if (input.value.trim() !== "") query.set(input.id, input.value.trim());
+    }
+    for (const input of times) input.value = "";
+    return query.toString();
+  }
+
+  remembered(quality);
+  remembered(channels);
+  for (const input of times) {
+    input.addEventListener("input", judge);
+    input.addEventListener("change", () => input.reportValidity());
+  }
+  return { good, take };
+}
