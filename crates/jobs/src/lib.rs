@@ -11,14 +11,21 @@
 //! Every move names the state it expects and says whether it happened. Nobody acts on a move
 //! that did not.
 
+mod census;
 mod mongo;
 mod sqlite;
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-use common::{Id, Message, Secret};
+use common::{
+    Id, Message, Secret,
+    messages::{JOB_ID, RUN},
+    trace::TRACEPARENT,
+};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+pub use crate::census::Census;
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -120,8 +127,14 @@ pub struct Job {
     pub mailed: bool,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
+    /// When it was accepted or last tried again: since when it stands, or stood, in the line.
+    pub lined_up_at: OffsetDateTime,
     /// When the last lease was given.
     pub leased_at: Option<OffsetDateTime>,
+    /// When it became `Done` or `Failed`.
+    pub ended_at: Option<OffsetDateTime>,
+    /// The span in which it was accepted, for those who go on with its trace.
+    pub traceparent: Option<String>,
 }
 
 impl Job {
@@ -147,6 +160,13 @@ impl Job {
             reason: self.reason.clone(),
         }
     }
+
+    /// What travels beside the message.
+    pub fn headers(&self) -> BTreeMap<String, String> {
+        let known = [(JOB_ID, Some(self.id.to_string())), (RUN, Some(self.run.to_string()))];
+        let known = known.into_iter().chain([(TRACEPARENT, self.traceparent.clone())]);
+        known.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
 }
 
 /// What a gateway knows when an upload begins.
@@ -159,6 +179,8 @@ pub struct NewJob {
     pub settings: Settings,
     /// No two of an owner's conversions have the same.
     pub key: Option<String>,
+    /// The span in which it is uploaded.
+    pub traceparent: Option<String>,
 }
 
 /// How an owner wants the MP3; what is left open is the worker's choice. Kept as one JSON
@@ -289,8 +311,8 @@ impl Jobs {
             return Ok(job);
         }
         let (id, video_fid) = (video_fid.clone(), video_fid.clone());
-        let settings = Settings::default();
-        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
+        let (owner, settings) = (owner.to_owned(), Settings::default());
+        let new = NewJob { id: id.clone(), owner, filename: None, video_fid, settings, key: None, traceparent: None };
         backend!(self.insert(new, State::Queued))?;
         self.by_video(&id).await?.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
     }
@@ -415,6 +437,18 @@ impl Jobs {
     /// changed last, which tells how late it is there.
     pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {
         backend!(self.changed(since, limit))
+    }
+
+    /// Those of all owners that are not over, or over and nobody was told, and that have not
+    /// changed for `age`; the one that has stood still longest first, `limit` at the most.
+    pub async fn standing(&self, age: Duration, limit: usize) -> Result<Vec<Job>> {
+        backend!(self.standing(age, limit))
+    }
+
+    /// How many records there are, counted at most once `every` so often, however many ask. `None`
+    /// while somebody else makes the first count.
+    pub async fn census(&self, every: Duration) -> Result<Option<Census>> {
+        backend!(self.census(every))
     }
 
     /// The owner's conversions, newest first, from `cursor` on, `limit` at the most.
