@@ -1,5 +1,6 @@
 //! What an operator relies on.
 
+mod admin;
 mod metrics;
 mod traces;
 
