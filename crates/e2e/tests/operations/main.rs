@@ -2,6 +2,7 @@
 
 mod admin;
 mod metrics;
+mod monitoring;
 mod traces;
 
 use std::process::Command;
