@@ -57,9 +57,10 @@ impl From<&transcode::Error> for Fault {
             Damaged { .. } => Self::Damaged,
             TooLong { .. } => Self::TooLong,
             TooLarge { .. } => Self::TooLarge,
-            BitRate { .. } | Quality(_) => Self::Settings,
             Input(_) | Output(_) => Self::Store,
-            Cancelled | Internal(_) => Self::Engine,
+            // What else lies in the film lies in what was wanted of it.
+            other if other.is_final() => Self::Settings,
+            _ => Self::Engine,
         }
     }
 }
