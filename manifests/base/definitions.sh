@@ -5,25 +5,30 @@
 #   MONITOR_URL                                    http://name:password@…, may look at everything
 #   ADMIN_PASSWORD                                 of `admin`, for people
 #
-# All publish through the default exchange, `amq.default`. Who makes a queue that has dead
+# The queues are called video and mp3. All publish through the default exchange, `amq.default`. Who makes a queue that has dead
 # letters must be allowed to read it, whether it does or not.
 set -eu
+
+# plain TEXT: neither JSON nor URLs have a meaning of their own for what is in it.
+plain() {
+    case $1 in
+    '' | *[!A-Za-z0-9_.-]*) echo "a name or password is missing, or has more than letters, digits and _ . -" >&2; exit 1 ;;
+    esac
+}
 
 # split URL: sets name and password.
 split() {
     credentials=${1#*://}
     credentials=${credentials%%@*}
+    case $credentials in *:*) ;; *) credentials=: ;; esac
     name=${credentials%%:*} password=${credentials#*:}
-    case $credentials in
-    *[!A-Za-z0-9_.:-]* | :* | *: | *:*:*) echo "user and password of a URL must be letters, digits, _ . -" >&2; exit 1 ;;
-    *:*) ;;
-    *) echo "a URL names no user and password" >&2; exit 1 ;;
-    esac
 }
 
 users= permissions= comma=
 # user NAME PASSWORD TAG CONFIGURE WRITE READ
 user() {
+    plain "$1"
+    plain "$2"
     users="$users$comma
     {\"name\": \"$1\", \"password\": \"$2\", \"tags\": \"$3\"}"
     permissions="$permissions$comma
