@@ -62,25 +62,24 @@ impl Manifests {
         self.folder.path().join(name)
     }
 
-    /// Kustomizations that can be applied as they are, and each component on the base.
+    /// The overlays, and the base with each component that none of them uses.
     pub fn all(&self) -> Vec<String> {
-        let names = |folder: &str| {
-            let entries = std::fs::read_dir(self.path("manifests").join(folder)).expect("a folder");
-            let mut names: Vec<_> =
-                entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-            names.sort();
-            names
-        };
-        let mut all: Vec<_> = names("overlays").iter().map(|name| format!("overlays/{name}")).collect();
-        for component in names("components") {
+        let folder = self.path("manifests");
+        let mut all: Vec<_> = names(&folder.join("overlays")).iter().map(|name| format!("overlays/{name}")).collect();
+        let text = |path: &str| std::fs::read_to_string(folder.join(path).join("kustomization.yaml")).expect("text");
+        let mut users: String = all.iter().map(|overlay| text(overlay)).collect();
+        users.push_str(&text("base"));
+        for component in names(&folder.join("components")) {
+            if users.contains(&format!("components/{component}\n")) {
+                continue;
+            }
             let own = format!("overlays/base-with-{component}");
             let kustomization = format!(
                 "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: mp3converter\n\
                  resources: [../../base]\ncomponents: [../../components/{component}]\n"
             );
-            let folder = self.path("manifests").join(&own);
-            std::fs::create_dir_all(&folder).expect("a folder");
-            std::fs::write(folder.join("kustomization.yaml"), kustomization).expect("written");
+            std::fs::create_dir_all(folder.join(&own)).expect("a folder");
+            std::fs::write(folder.join(&own).join("kustomization.yaml"), kustomization).expect("written");
             all.push(own);
         }
         all
@@ -105,6 +104,15 @@ impl Manifests {
         let path = self.path("manifests/components/secrets").join(name).join(key);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
+}
+
+/// What lies in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -102,6 +102,8 @@ fn values(objects: &[Object], kind: &str, name: &str) -> BTreeMap<String, String
 }
 
 fn decode(value: &str) -> String {
+    // Long ones are broken into lines.
+    let value: String = value.split_whitespace().collect();
     let bytes = base64::engine::general_purpose::STANDARD.decode(value).expect("base64");
     String::from_utf8(bytes).expect("text")
 }

@@ -144,7 +144,7 @@ pub fn address(container: &str, port: u16) -> String {
 impl Drop for Stack {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let logs = attempt(&mut self.command(&["logs", "--tail", "40"]));
+            let logs = attempt(&mut self.command(&["logs", "--tail", "15"]));
             eprintln!("{}", String::from_utf8_lossy(&logs.stdout));
         }
         // What is left over costs memory only, and this may run while a test fails.

@@ -25,7 +25,9 @@ fn image(name: &str) -> String {
 
 #[test]
 fn images_hold_a_program_and_little_else() {
-    for (name, megabytes) in [("auth", 60), ("gateway", 60), ("notification", 60), ("converter", 80), ("mp3converter", 110)] {
+    for (name, megabytes) in
+        [("auth", 60), ("gateway", 60), ("notification", 60), ("converter", 80), ("mp3converter", 110)]
+    {
         let inspect = |what: &str| docker(&["image", "inspect", "--format", what, &image(name)]);
         assert_eq!(inspect("{{.Config.User}}"), "65532:65532", "{name}");
         assert_eq!(inspect("{{json .Config.Healthcheck}}"), "null", "{name}");
@@ -61,7 +63,8 @@ fn a_program_that_is_process_number_one_stops_when_it_is_told_to() {
     ];
     for name in SERVICES {
         let image = image(name);
-        let arguments: Vec<_> = ["run", "--detach"].into_iter().chain(hardened).chain(environment).chain([&*image]).collect();
+        let arguments: Vec<_> =
+            ["run", "--detach"].into_iter().chain(hardened).chain(environment).chain([&*image]).collect();
         let container = docker(&arguments);
         let log = || {
             let output = std::process::Command::new("docker").args(["logs", &container]).output().expect("docker");
@@ -90,8 +93,15 @@ fn a_program_that_is_process_number_one_stops_when_it_is_told_to() {
 async fn the_all_in_one_needs_a_volume_and_nothing_else() {
     let volume = docker(&["volume", "create"]);
     let mount = format!("--volume={volume}:/data");
-    let container =
-        docker(&["run", "--detach", "--read-only", "--cap-drop=ALL", "--publish=127.0.0.1::8080", &mount, &image("mp3converter")]);
+    let container = docker(&[
+        "run",
+        "--detach",
+        "--read-only",
+        "--cap-drop=ALL",
+        "--publish=127.0.0.1::8080",
+        &mount,
+        &image("mp3converter"),
+    ]);
     let gateway = address(&container, 8080);
     let ready = format!("{gateway}/readyz");
     eventually(SOON, async || reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())).await;
@@ -174,7 +184,8 @@ async fn a_worker_killed_in_mid_job_costs_time_only() {
     docker(&["kill", &worker]);
     assert_eq!(ada.conversion(&id).await["state"], "converting", "nobody knows yet");
     docker(&["start", &worker]);
-    let mp3 = ada.mp3(&ada.outcome(&id).await).await;
+    eventually(Duration::from_secs(240), async || ada.conversion(&id).await["state"] == "done").await;
+    let mp3 = ada.mp3(&ada.conversion(&id).await).await;
     assert!((media::decode_mp3(&mp3).expect("an MP3").seconds() - 1_200.0).abs() < 0.1);
     eventually(SOON, async || stack.mails("ada@example.com").await == ["MP3 Download"]).await;
 }

