@@ -6,5 +6,7 @@ find . -type f \
     ! -name Cargo.toml ! -path ./Cargo.lock ! -path './docker/*.sh' \
     ! -path '*/src/lib.rs' ! -path '*/src/main.rs' ! -path '*/src/bin/*' ! -path '*/build.rs' -delete
 find . -type d -empty -delete
-find . -name lib.rs -exec sh -c ': > "$1"' - {} \;
-find . \( -name main.rs -o -path '*/src/bin/*.rs' -o -name build.rs \) -exec sh -c 'echo "fn main() {}" > "$1"' - {} \;
+find . -name lib.rs | while read -r source; do : > "$source"; done
+find . \( -name main.rs -o -path '*/src/bin/*.rs' -o -name build.rs \) | while read -r source; do
+    echo 'fn main() {}' > "$source"
+done
