@@ -136,7 +136,7 @@ ensure_manifest_tools() {
     if have apt-get; then works python3 -m pip --version || apt_install python3 python3-pip; fi
     say "fetching Python programs that know the schemas"
     rm -rf "$TOOLS/python"
-    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps \
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps \
         --only-binary :all: --require-hashes --target "$TOOLS/python" --requirement "$wanted" >&2
     cp "$wanted" "$TOOLS/python/.installed"
 }
