@@ -59,11 +59,11 @@ where
     monitor.set_total(streams::likely_duration(&source, stream));
 
     let tag = tags::id3(&source, stream, options.title_fallback.as_deref())?;
-    let mut chain = Chain::new(sink, options, tag);
+    let mut chain = Chain::new(sink, options, tag, monitor);
     let mut span = Span::default();
     while let Some(packet) = source.next_packet()? {
         decoder.decode(Some(&packet), |frame| chain.push(frame))?;
-        monitor.tick(chain.duration())?;
+        monitor.tick(chain.done())?;
         span.include(&source, &packet);
     }
     decoder.decode(None, |frame| chain.push(frame))?;
@@ -166,8 +166,9 @@ fn too_long(options: &Options) -> Error {
 }
 
 /// Frames in, MP3 into the sink.
-struct Chain<'a> {
+struct Chain<'a, 'm> {
     options: &'a Options,
+    monitor: &'a Monitor<'m>,
     output: Output<'a>,
     /// Goes out with the first sound.
     tag: Vec<u8>,
@@ -181,14 +182,19 @@ struct Running {
     encoder: Encoder,
 }
 
-impl<'a> Chain<'a> {
-    fn new(sink: &'a mut dyn Sink, options: &'a Options, tag: Vec<u8>) -> Self {
-        Self { options, output: Output::new(sink, options.max_output_bytes), tag, running: None }
+impl<'a, 'm> Chain<'a, 'm> {
+    fn new(sink: &'a mut dyn Sink, options: &'a Options, tag: Vec<u8>, monitor: &'a Monitor<'m>) -> Self {
+        Self { options, monitor, output: Output::new(sink, options.max_output_bytes), tag, running: None }
     }
 
     /// Length of the sound taken so far.
     fn duration(&self) -> Duration {
         self.running.as_ref().map(Running::duration).unwrap_or_default()
+    }
+
+    /// Length of the sound that is done with, or nearly.
+    fn done(&self) -> Duration {
+        self.running.as_ref().map(Running::done).unwrap_or_default()
     }
 
     fn push(&mut self, frame: &Audio) -> Result<(), Error> {
@@ -204,11 +210,13 @@ impl<'a> Chain<'a> {
             }
         };
         if !running.resampler.fits(frame) {
-            running.drain(&mut self.output)?;
+            running.drain(&mut self.output, self.monitor)?;
             running.resampler = Resampler::new(frame, running.target)?;
         }
         let planes = running.resampler.convert(frame)?;
-        self.output.append(|out| running.encoder.encode(planes, out))?;
+        let rate = running.target.rate;
+        let wait = &mut |samples| self.monitor.tick(duration(samples, rate));
+        self.output.append(|out| running.encoder.encode(planes, out, wait))?;
         if running.duration() > self.options.max_duration {
             return Err(too_long(self.options));
         }
@@ -219,8 +227,8 @@ impl<'a> Chain<'a> {
         let Some(mut running) = self.running else {
             return Err(Error::NoSound);
         };
-        running.drain(&mut self.output)?;
-        self.output.append(|out| running.encoder.finish(out))?;
+        running.drain(&mut self.output, self.monitor)?;
+        running.finish(&mut self.output, self.monitor)?;
         self.output.flush()?;
         let head = running.encoder.head_frame();
         if !head.is_empty() {
@@ -240,25 +248,39 @@ impl<'a> Chain<'a> {
 impl Running {
     fn new(frame: &Audio, options: &Options) -> Result<Self, Error> {
         let target = Target::nearest(frame);
-        Ok(Self { target, encoder: Encoder::new(options.encoding, target)?, resampler: Resampler::new(frame, target)? })
+        Ok(Self { target, encoder: Encoder::new(options.encoding, target, options.threads())?, resampler: Resampler::new(frame, target)? })
     }
 
     fn duration(&self) -> Duration {
-        let samples = u128::from(self.encoder.samples());
-        let nanos = samples * 1_000_000_000 / u128::from(self.target.rate);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        duration(self.encoder.samples(), self.target.rate)
+    }
+
+    fn done(&self) -> Duration {
+        duration(self.encoder.samples_done(), self.target.rate)
     }
 
     /// Encodes what the resampler still holds.
-    fn drain(&mut self, output: &mut Output<'_>) -> Result<(), Error> {
+    fn drain(&mut self, output: &mut Output<'_>, monitor: &Monitor<'_>) -> Result<(), Error> {
+        let wait = &mut |samples| monitor.tick(duration(samples, self.target.rate));
         loop {
             let planes = self.resampler.flush()?;
             if planes[0].is_empty() {
                 return Ok(());
             }
-            output.append(|out| self.encoder.encode(planes, out))?;
+            output.append(|out| self.encoder.encode(planes, out, wait))?;
         }
     }
+
+    /// Encodes what the encoder still holds.
+    fn finish(&mut self, output: &mut Output<'_>, monitor: &Monitor<'_>) -> Result<(), Error> {
+        let wait = &mut |samples| monitor.tick(duration(samples, self.target.rate));
+        output.append(|out| self.encoder.finish(out, wait))
+    }
+}
+
+fn duration(samples: u64, rate: u32) -> Duration {
+    let nanos = u128::from(samples) * 1_000_000_000 / u128::from(rate);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

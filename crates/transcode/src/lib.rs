@@ -17,6 +17,7 @@ mod ffmpeg;
 mod headers;
 mod input;
 mod monitor;
+mod mp3;
 mod reader;
 mod resample;
 mod sink;
@@ -24,6 +25,7 @@ mod streams;
 mod tags;
 mod whitelist;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use convert::convert;
@@ -42,6 +44,15 @@ pub struct Options {
     pub max_output_bytes: Option<u64>,
     /// The ID3 title when the container has none; usually the file's name without its extension.
     pub title_fallback: Option<String>,
+    /// How many threads may encode at the same time; with one, all is done on the caller's.
+    /// `None` takes as many as this process may use cores.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Options {
+    fn threads(&self) -> usize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
 }
 
 impl Default for Options {
@@ -51,6 +62,7 @@ impl Default for Options {
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
             title_fallback: None,
+            threads: None,
         }
     }
 }

@@ -1,0 +1,195 @@
+//! Cuts sound into segments that overlap, encodes one, and joins what became of them.
+//!
+//! An encoder that starts in the middle needs a run-up before it hears as one does that was there
+//! from the beginning (its psychoacoustic model looks back), and until its bit reservoir is as
+//! full. So each segment is given some frames more at its front, which are thrown away, and two
+//! more at its end, which LAME needs to look ahead. What both neighbours have encoded is where
+//! the seam is laid.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lame::Settings;
+
+use super::{samples_per_frame, settings};
+use crate::mp3::seam::{Piece, join};
+use crate::resample::Target;
+use crate::{Encoding, Error};
+
+/// At 44.1 kHz and its fractions a constant bit rate comes about by padding some frames of each
+/// 49. Segments that begin elsewhere would be padded elsewhere.
+const CYCLE: usize = 49;
+
+/// Frames at the end that the next segment has as well.
+const LOOK_AHEAD: usize = 2;
+
+/// Frames of sound that are encoded as the same are taken for settled: among so many last ones of
+/// a run-up the seam is laid.
+const SEAM: u64 = 8;
+
+/// Samples between two looks at whether the work is still wanted.
+const CHUNK: usize = 8 * 1152;
+
+/// How an input is cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Samples in a frame.
+    frame: usize,
+    /// Frames before a segment's start.
+    run_up: usize,
+    /// Frames in the longest segment; at 48 kHz in stereo 1000 are 9 MB of samples.
+    longest: usize,
+}
+
+impl Plan {
+    pub(crate) fn new(encoding: Encoding, target: Target) -> Self {
+        let frame = samples_per_frame(target.rate);
+        let (run_up, longest) = match encoding {
+            Encoding::Vbr(_) => (24, 20 * CYCLE),
+            // Each frame hangs on the reservoir that those before it left.
+            Encoding::Cbr(_) => (2 * CYCLE, 30 * CYCLE),
+        };
+        let e=|n:&str,d:usize|std::env::var(n).map_or(d,|v|v.parse().unwrap());//TMP
+        let run_up=e("RUNUP",run_up); let longest=e("LONGEST",longest);//TMP
+        Self { frame, run_up, longest }
+    }
+
+    /// Frames in the segment of this number: the first ones are short, so that a short film, too,
+    /// has some for every core.
+    fn len(&self, number: usize) -> usize {
+        let cycles = std::env::var("CYC").map_or(6,|v|v.parse().unwrap()) * (1 + number / 4);//TMP
+        (cycles * CYCLE).min(self.longest)
+    }
+}
+
+/// A part of the sound, and what to do with it.
+pub(crate) struct Segment {
+    settings: Settings,
+    planes: [Vec<f32>; 2],
+    /// Which frame of the whole MP3 is its first, run-up included.
+    first: u64,
+    /// Where it really begins, and where the next one does.
+    start: u64,
+    end: u64,
+    is_last: bool,
+}
+
+/// Gathers samples until there is a segment of them.
+pub(crate) struct Cutter {
+    plan: Plan,
+    encoding: Encoding,
+    target: Target,
+    planes: [Vec<f32>; 2],
+    first: u64,
+    start: u64,
+    number: usize,
+}
+
+impl Cutter {
+    pub(crate) fn new(encoding: Encoding, target: Target) -> Self {
+        let plan = Plan::new(encoding, target);
+        Self { plan, encoding, target, planes: [Vec::new(), Vec::new()], first: 0, start: 0, number: 0 }
+    }
+
+    /// The frame that the segment now gathered begins with.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Takes samples; mono has one plane only.
+    pub(crate) fn push(&mut self, planes: [&[f32]; 2]) {
+        for (kept, new) in self.planes.iter_mut().zip(planes).take(self.target.channels) {
+            kept.extend_from_slice(new);
+        }
+    }
+
+    /// The next segment, once there is enough for it.
+    pub(crate) fn cut(&mut self) -> Option<Segment> {
+        let run_up = (self.start - self.first) as usize;
+        let len = self.plan.len(self.number);
+        let samples = (run_up + len + LOOK_AHEAD) * self.plan.frame;
+        if self.planes[0].len() < samples {
+            return None;
+        }
+        let next_run_up = (run_up + len - self.plan.run_up) * self.plan.frame;
+        let planes = std::array::from_fn(|channel| {
+            let plane = &mut self.planes[channel];
+            let next = plane.get(next_run_up..).unwrap_or_default().to_vec();
+            let mut plane = std::mem::replace(plane, next);
+            plane.truncate(samples);
+            plane
+        });
+        let segment = self.segment(planes, self.start + len as u64, false);
+        self.number += 1;
+        self.start += len as u64;
+        self.first = self.start - self.plan.run_up as u64;
+        Some(segment)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(&mut self) -> Segment {
+        let planes = std::mem::take(&mut self.planes);
+        self.segment(planes, u64::MAX, true)
+    }
+
+    fn segment(&self, planes: [Vec<f32>; 2], end: u64, is_last: bool) -> Segment {
+        let tag = self.start == 0;
+        let settings = settings(self.encoding, self.target, tag);
+        Segment { settings, planes, first: self.first, start: self.start, end, is_last }
+    }
+}
+
+/// An encoded segment.
+pub(crate) struct Encoded {
+    piece: Piece,
+    start: u64,
+    /// The frame that the next segment begins with.
+    pub(super) end: u64,
+    /// LAME's tag frame, of the segment that begins the stream; empty where there is none.
+    pub(super) tag: Vec<u8>,
+}
+
+/// Encodes one segment with an encoder of its own.
+pub(crate) fn encode(segment: Segment, stop: &AtomicBool) -> Result<Encoded, Error> {
+    let mut encoder = lame::Encoder::new(segment.settings).map_err(super::failed)?;
+    let mut bytes = Vec::new();
+    let [left, right] = &segment.planes;
+    let right = if segment.settings.channels == 1 { left } else { right };
+    for (left, right) in left.chunks(CHUNK).zip(right.chunks(CHUNK)) {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        encoder.encode([left, right], &mut bytes).map_err(super::failed)?;
+    }
+    let finish = if segment.is_last { lame::Encoder::finish } else { lame::Encoder::break_off };
+    finish(&mut encoder, &mut bytes).map_err(super::failed)?;
+    let tag = encoder.tag_frame();
+    bytes.drain(..tag.len());
+    let piece = Piece::parse(bytes, segment.first).ok_or_else(|| Error::Internal("LAME made odd frames".to_owned()))?;
+    Ok(Encoded { piece, start: segment.start, end: segment.end, tag })
+}
+
+/// Puts encoded segments together, one after the other.
+#[derive(Default)]
+pub(crate) struct Joiner {
+    last: Option<Piece>,
+    /// The frame of it that comes next.
+    from: u64,
+}
+
+impl Joiner {
+    /// Appends to `out` what is sure now.
+    pub(crate) fn push(&mut self, next: Encoded, out: &mut Vec<u8>) {
+        if let Some(last) = &mut self.last {
+            let range = next.start - SEAM..=next.start;
+            self.from = join(last, self.from, &next.piece, range, out);
+        }
+        self.last = Some(next.piece);
+    }
+
+    /// Appends what is left.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Some(last) = self.last.take() {
+            out.extend_from_slice(last.from(self.from));
+        }
+    }
+}
