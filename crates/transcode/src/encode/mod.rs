@@ -13,8 +13,9 @@ use crate::mp3::info::Info;
 use crate::resample::Target;
 use crate::{Encoding, Error};
 
-/// More threads than one decoder can keep busy are of no use.
-const MAX_THREADS: usize = 16;
+/// More threads than one decoder can keep busy only take memory: each has a segment, and two more
+/// are waiting or being filled.
+const MAX_THREADS: usize = 12;
 
 /// Samples of silence that LAME puts in front.
 const DELAY: u64 = 576;

@@ -19,11 +19,13 @@ use crate::{Encoding, Error};
 /// 49. Segments that begin elsewhere would be padded elsewhere.
 const CYCLE: usize = 49;
 
+/// The longest segment, in [`CYCLE`]s: 38 s at 44.1 kHz, 14 MB of samples.
+const MAX_CYCLES: usize = 30;
+
 /// Frames at the end that the next segment has as well.
 const LOOK_AHEAD: usize = 2;
 
-/// Frames of sound that are encoded as the same are taken for settled: among so many last ones of
-/// a run-up the seam is laid.
+/// The seam is laid among so many last frames of a run-up: by then the encoder has settled.
 const SEAM: u64 = 8;
 
 /// Samples between two looks at whether the work is still wanted.
@@ -36,28 +38,24 @@ pub(crate) struct Plan {
     frame: usize,
     /// Frames before a segment's start.
     run_up: usize,
-    /// Frames in the longest segment; at 48 kHz in stereo 1000 are 9 MB of samples.
-    longest: usize,
 }
 
 impl Plan {
     pub(crate) fn new(encoding: Encoding, target: Target) -> Self {
         let frame = samples_per_frame(target.rate);
-        let (run_up, longest) = match encoding {
-            Encoding::Vbr(_) => (24, 20 * CYCLE),
+        let run_up = match encoding {
+            Encoding::Vbr(2..) => CYCLE,
             // Each frame hangs on the reservoir that those before it left.
-            Encoding::Cbr(_) => (2 * CYCLE, 30 * CYCLE),
+            Encoding::Vbr(_) | Encoding::Cbr(_) => 2 * CYCLE,
         };
-        let e=|n:&str,d:usize|std::env::var(n).map_or(d,|v|v.parse().unwrap());//TMP
-        let run_up=e("RUNUP",run_up); let longest=e("LONGEST",longest);//TMP
-        Self { frame, run_up, longest }
+        Self { frame, run_up }
     }
 
     /// Frames in the segment of this number: the first ones are short, so that a short film, too,
     /// has some for every core.
     fn len(&self, number: usize) -> usize {
-        let cycles = std::env::var("CYC").map_or(6,|v|v.parse().unwrap()) * (1 + number / 4);//TMP
-        (cycles * CYCLE).min(self.longest)
+        let cycles = 6 * (1 + number / 4);
+        cycles.min(MAX_CYCLES) * CYCLE
     }
 }
 
@@ -113,7 +111,8 @@ impl Cutter {
         let next_run_up = (run_up + len - self.plan.run_up) * self.plan.frame;
         let planes = std::array::from_fn(|channel| {
             let plane = &mut self.planes[channel];
-            let next = plane.get(next_run_up..).unwrap_or_default().to_vec();
+            let mut next = Vec::with_capacity(plane.len().min(samples));
+            next.extend_from_slice(plane.get(next_run_up..).unwrap_or_default());
             let mut plane = std::mem::replace(plane, next);
             plane.truncate(samples);
             plane

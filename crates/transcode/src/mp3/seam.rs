@@ -122,3 +122,78 @@ fn widen(a: &mut Piece, seam: u64, missing: usize) {
         frame.at += by;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of 44.1 kHz mono whose side information asks for `begin` bytes of earlier frames;
+    /// all of its main data are `fill`.
+    fn frame(kbps: u8, begin: u16, fill: u8) -> Vec<u8> {
+        let index = [64, 128, 320].iter().position(|rate| *rate == u32::from(kbps)).map_or(14, |at| [5, 9, 14][at]);
+        let header = [0xFF, 0xFB, index << 4, 0xC4];
+        let header = Header::parse(&header).expect("a header");
+        let mut bytes = header.bytes().to_vec();
+        bytes.extend([(begin >> 1) as u8, (begin << 7) as u8]);
+        bytes.resize(header.main_data(), 0);
+        bytes.resize(header.len(), fill);
+        bytes
+    }
+
+    fn piece(first: u64, frames: &[(u8, u16, u8)]) -> Piece {
+        let bytes = frames.iter().flat_map(|(kbps, begin, fill)| frame(*kbps, *begin, *fill)).collect();
+        Piece::parse(bytes, first).expect("frames")
+    }
+
+    fn joined(mut a: Piece, b: &Piece, range: std::ops::RangeInclusive<u64>) -> (u64, Vec<u8>) {
+        let mut out = Vec::new();
+        let seam = join(&mut a, 0, b, range, &mut out);
+        (seam, out)
+    }
+
+    #[test]
+    fn main_data_in_earlier_frames_comes_along() {
+        let a = piece(0, &[(64, 0, 1), (64, 0, 1), (64, 0, 1), (64, 300, 1)]);
+        let b = piece(1, &[(64, 0, 2), (64, 0, 3), (64, 250, 4)]);
+        let (seam, out) = joined(a, &b, 2..=3);
+        assert_eq!(seam, 3);
+        let frames = Piece::parse(out, 0).expect("frames");
+        assert_eq!(frames.frames.len(), 3);
+        let area = frames.frames[2].header.len() - frames.frames[2].header.main_data();
+        let threes: Vec<u8> = frames.main_data_before(3, 250).iter().map(|at| frames.bytes[*at]).collect();
+        assert!(threes[..area].iter().all(|byte| *byte == 3), "of the frame before");
+        assert!(threes[area..].iter().all(|byte| *byte == 2), "and of the one before that");
+        assert_eq!(frames.bytes[frames.main_data_before(3, 251)[250]], 1, "what is older stays");
+        assert_eq!(frames.bytes[frames.frames[2].at..][..HEADER], frame(64, 0, 1)[..HEADER]);
+    }
+
+    #[test]
+    fn an_earlier_frame_is_taken_where_there_is_room() {
+        let a = piece(0, &[(64, 0, 1), (64, 0, 1), (64, 90, 1), (64, 10, 1)]);
+        let b = piece(0, &[(64, 0, 2), (64, 0, 2), (64, 80, 2), (64, 40, 2)]);
+        assert_eq!(joined(a, &b, 1..=3).0, 2);
+    }
+
+    #[test]
+    fn where_there_is_no_room_the_frame_before_is_widened() {
+        let a = piece(0, &[(64, 0, 1), (64, 0, 1), (64, 10, 1)]);
+        let b = piece(0, &[(64, 0, 2), (64, 0, 2), (64, 80, 2)]);
+        let (seam, out) = joined(a, &b, 2..=2);
+        let frames = Piece::parse(out, 0).expect("frames");
+        assert_eq!((seam, frames.frames.len()), (2, 2));
+        assert!(frames.frames[1].header.len() >= frame(64, 0, 1).len() + 70);
+        assert!(frames.main_data_before(2, 80).iter().all(|at| frames.bytes[*at] == 2));
+        assert!(frames.bytes[frames.main_data_before(2, 91)[90]] == 1);
+    }
+
+    #[test]
+    fn the_largest_frames_cannot_be_widened_and_the_seam_moves() {
+        let a = piece(0, &[(255, 0, 1), (255, 0, 1), (255, 0, 1), (255, 0, 1)]);
+        let b = piece(0, &[(255, 0, 2), (255, 0, 2), (255, 50, 2), (255, 50, 2)]);
+        assert_eq!(joined(a, &b, 3..=3).0, 1);
+        let a = piece(0, &[(255, 0, 1), (255, 0, 1), (255, 0, 1)]);
+        let b = piece(1, &[(255, 0, 2), (255, 50, 2)]);
+        let (seam, out) = joined(a, &b, 2..=2);
+        assert_eq!((seam, out), (1, frame(255, 0, 1)), "a whole encoder needs nothing of another");
+    }
+}
