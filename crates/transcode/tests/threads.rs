@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use common::mp3::frames;
 use common::sound::{self, Sound};
-use common::{Decoded, MemorySink, assert_agrees, decode, decode_with_ffmpeg};
+use common::{MemorySink, assert_agrees, decode, decode_with_ffmpeg};
 use transcode::Encoding::{Cbr, Vbr};
 use transcode::{Encoding, Options, Summary};
 
@@ -22,15 +22,35 @@ fn encode(sound: &Sound, encoding: Encoding, threads: usize) -> (Summary, Vec<u8
 }
 
 /// In decibel, over all channels of a stretch.
-fn signal_to_noise(sound: &Sound, decoded: &Decoded, stretch: std::ops::Range<usize>) -> f64 {
+fn signal_to_noise(sound: &Sound, decoded: &[Vec<f32>], stretch: std::ops::Range<usize>) -> f64 {
     let (mut signal, mut noise) = (1e-9, 1e-9);
-    for (original, decoded) in sound.planes.iter().zip(&decoded.planes) {
+    for (original, decoded) in sound.planes.iter().zip(decoded) {
         for at in stretch.clone() {
             signal += f64::from(original[at]).powi(2);
             noise += f64::from(original[at] - decoded[at]).powi(2);
         }
     }
     10.0 * f64::log10(signal / noise)
+}
+
+/// The share of frames that sound exactly the same, and by how many decibel the noise is more,
+/// at the worst place where they do not.
+fn compare(sound: &Sound, single: &[Vec<f32>], ours: &[Vec<f32>]) -> (f64, f64) {
+    let frame = if sound.rate >= 32_000 { 1152 } else { 576 };
+    let len = sound.planes[0].len();
+    for plane in ours.iter().chain(single) {
+        assert_eq!(plane.len(), len, "exact to the sample");
+    }
+    let differs = |at: &usize| {
+        let stretch = *at..(at + frame).min(len);
+        ours.iter().zip(single).any(|(a, b)| a[stretch.clone()] != b[stretch.clone()])
+    };
+    let different: Vec<usize> = (0..len).step_by(frame).filter(differs).collect();
+    let losses = different.iter().map(|at| {
+        let stretch = at.saturating_sub(20 * frame)..(at + 20 * frame).min(len);
+        signal_to_noise(sound, single, stretch.clone()) - signal_to_noise(sound, ours, stretch)
+    });
+    (1.0 - different.len() as f64 / len.div_ceil(frame) as f64, losses.fold(0.0, f64::max))
 }
 
 /// Compares one thread with three: at least this share of the frames is `alike`.
@@ -41,36 +61,23 @@ fn check(sound: &Sound, encoding: Encoding, alike: f64) {
     let size = mp3.len() as f64 / single_mp3.len() as f64;
     assert!((size - 1.0).abs() < 0.005, "{name}: {size} times the size");
     assert_eq!(summary.samples, single_summary.samples, "{name}");
-    let (single, ours) = (decode(single_mp3.clone()), decode(mp3.clone()));
-    assert_agrees(&summary, &ours);
-    let all = frames(&mp3);
-    assert_eq!(all.len(), frames(&single_mp3).len(), "{name}");
-
-    let frame = if sound.rate >= 32_000 { 1152 } else { 576 };
-    let len = ours.planes[0].len();
-    let differs = |at: &usize| {
-        let stretch = *at..(at + frame).min(len);
-        ours.planes.iter().zip(&single.planes).any(|(a, b)| a[stretch.clone()] != b[stretch.clone()])
-    };
-    let different: Vec<usize> = (0..len).step_by(frame).filter(differs).collect();
-    let share = 1.0 - different.len() as f64 / len.div_ceil(frame) as f64;
-    let mut worst = 0.0_f64;
-    for at in &different {
-        let stretch = at.saturating_sub(20 * frame)..(at + 20 * frame).min(len);
-        let loss = signal_to_noise(sound, &single, stretch.clone()) - signal_to_noise(sound, &ours, stretch);
-        worst = worst.max(loss);
+    let (all, of_single) = (frames(&mp3), frames(&single_mp3));
+    assert_eq!(all.len(), of_single.len(), "{name}");
+    if let Cbr(kbps) = encoding {
+        assert!(all.iter().all(|frame| frame.bit_rate == kbps), "{name}: one bit rate throughout");
+        assert_eq!(size, 1.0, "{name}: padded as one encoder does it");
     }
-    println!("{name}: {share:.4} alike, at worst {worst:.3} dB worse, {size:.5} times the size");
-    assert!(share >= alike, "{name}: {share} of the frames are alike");
-    assert!(worst < 0.1, "{name}: {worst} dB worse");
-    let other = decode_with_ffmpeg(&mp3, summary.channels);
-    for (ours, other) in ours.planes.iter().zip(&other) {
-        assert_eq!(ours.len(), other.len(), "{name}: FFmpeg decodes as much");
-        let apart = ours.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(apart < 2e-4, "{name}: FFmpeg decodes something else: {apart}");
+    let ours = decode(mp3.clone());
+    assert_agrees(&summary, &ours);
+    let by_symphonia = [decode(single_mp3.clone()).planes, ours.planes];
+    let by_ffmpeg = [single_mp3, mp3].map(|mp3| decode_with_ffmpeg(&mp3, summary.channels));
+    for (decoder, [single, ours]) in [("symphonia", by_symphonia), ("FFmpeg", by_ffmpeg)] {
+        let (share, worse) = compare(sound, &single, &ours);
+        println!("{name}, by {decoder}: {share:.4} alike, at worst {worse:.3} dB worse, {size:.5} times the size");
+        assert!(share >= alike, "{name}, by {decoder}: {share} of the frames are alike");
+        assert!(worse < 0.1, "{name}, by {decoder}: {worse} dB worse");
     }
 }
-
 
 macro_rules! checks {
     ($($test:ident: $sound:ident at $rate:literal, $channels:literal: $($encoding:expr => $alike:literal),*;)*) => {$(
@@ -84,7 +91,7 @@ macro_rules! checks {
 
 checks! {
     speech: speech at 44_100, 2: Vbr(2) => 0.98, Cbr(128) => 0.98;
-    music: music at 48_000, 2: Vbr(2) => 0.98, Vbr(0) => 0.98;
+    music: music at 48_000, 2: Vbr(2) => 0.98, Vbr(0) => 0.97;
     applause: applause at 44_100, 2: Vbr(2) => 0.98, Cbr(192) => 0.98;
     silences: silences at 44_100, 2: Vbr(4) => 0.98, Cbr(320) => 0.97;
     tones: tones at 44_100, 2: Vbr(2) => 0.98, Cbr(64) => 0.98;
