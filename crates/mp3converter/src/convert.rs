@@ -89,9 +89,9 @@ fn one(input: &Path, target: &Target, arguments: &Arguments, stop: &AtomicBool) 
     let file = open(input)?;
     let title = input.file_stem().filter(|_| input.as_os_str() != STANDARD);
     let encoding = match (arguments.quality, arguments.bitrate) {
-        (Some(quality), _) => Encoding::Vbr(quality),
-        (None, Some(kbps)) => Encoding::Cbr(kbps),
-        (None, None) => Encoding::default(),
+        (Some(quality), _) => Some(Encoding::Vbr(quality)),
+        (None, Some(kbps)) => Some(Encoding::Cbr(kbps)),
+        (None, None) => None,
     };
     let title_fallback = title.map(|stem| stem.to_string_lossy().into_owned());
     let options = Options { encoding, title_fallback, ..Options::default() };

@@ -10,6 +10,7 @@
 //! are ever opened, no protocol is, and every length is bounded.
 
 mod convert;
+mod copy;
 mod decode;
 mod encode;
 mod error;
@@ -34,10 +35,13 @@ pub use ffmpeg::versions;
 pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
 
-/// How to convert; `Options::default()` is VBR V2, at most 48 hours of sound.
+/// How to convert; `Options::default()` is VBR V2, or the sound as it is where it is MP3 already,
+/// and at most 48 hours of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    pub encoding: Encoding,
+    /// `None`: sound that is MP3 already is taken over as it is, all other sound becomes
+    /// [`Encoding::default`].
+    pub encoding: Option<Encoding>,
     /// More sound than this is refused with [`Error::TooLong`].
     pub max_duration: Duration,
     /// A larger MP3 than this is refused with [`Error::TooLarge`].
@@ -58,7 +62,7 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            encoding: Encoding::default(),
+            encoding: None,
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
             title_fallback: None,

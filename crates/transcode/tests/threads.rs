@@ -14,7 +14,7 @@ use transcode::Encoding::{Cbr, Vbr};
 use transcode::{Encoding, Options, Summary};
 
 fn encode(sound: &Sound, encoding: Encoding, threads: usize) -> (Summary, Vec<u8>) {
-    let options = Options { encoding, threads: NonZeroUsize::new(threads), ..Options::default() };
+    let options = Options { encoding: Some(encoding), threads: NonZeroUsize::new(threads), ..Options::default() };
     let mut sink = MemorySink::default();
     let input = Cursor::new(sound.wav());
     let summary = transcode::convert(input, &mut sink, &options, &mut |_| ControlFlow::Continue(()));

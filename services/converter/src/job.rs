@@ -272,11 +272,11 @@ impl Worker {
     }
 }
 
-/// What the owner wants, or else the engine's own choice.
-fn encoding(settings: &Settings) -> Encoding {
+/// What the owner wants; otherwise the choice is the engine's.
+fn encoding(settings: &Settings) -> Option<Encoding> {
     match (settings.bitrate, settings.quality) {
-        (Some(kbps), _) => Encoding::Cbr(kbps),
-        (None, Some(quality)) => Encoding::Vbr(quality),
-        (None, None) => Encoding::default(),
+        (Some(kbps), _) => Some(Encoding::Cbr(kbps)),
+        (None, Some(quality)) => Some(Encoding::Vbr(quality)),
+        (None, None) => None,
     }
 }

@@ -30,6 +30,7 @@ pub(crate) struct Encoder {
     /// The frame in front as LAME fills it in, once that is known; empty where there is none.
     tag: Option<Vec<u8>>,
     info: Info,
+    frames_before: u64,
     samples: u64,
     /// Of these, those in segments that are done.
     encoded: u64,
@@ -49,21 +50,30 @@ enum Lame {
 }
 
 impl Encoder {
-    /// `threads`: how many may encode at the same time; if one, it is the caller's own.
-    pub(crate) fn new(encoding: Encoding, target: Target, threads: usize) -> Result<Self, Error> {
+    /// `threads`: how many may encode at the same time; if one, it is the caller's own. `before`:
+    /// frames that stand before those to be made, which then have no frame in front of their own.
+    pub(crate) fn new(
+        encoding: Encoding,
+        target: Target,
+        threads: usize,
+        before: Option<Info>,
+    ) -> Result<Self, Error> {
         check(encoding, target.rate)?;
+        let has_tag = before.is_none();
         let lame = match threads.min(MAX_THREADS) {
-            0 | 1 => Lame::One(lame::Encoder::new(settings(encoding, target, true)).map_err(failed)?),
+            0 | 1 => Lame::One(lame::Encoder::new(settings(encoding, target, has_tag)).map_err(failed)?),
             threads => Lame::Many {
-                cutter: Cutter::new(encoding, target),
+                cutter: Cutter::new(settings(encoding, target, has_tag)),
                 workers: Workers::new(threads, segments::encode),
                 joiner: Joiner::default(),
                 first_tag: None,
             },
         };
         let frame = samples_per_frame(target.rate) as u64;
-        let (made, info) = (Vec::new(), Info::new());
-        Ok(Self { encoding, frame, lame, made, tag: None, info, samples: 0, encoded: 0 })
+        let tag = (!has_tag).then(Vec::new);
+        let info = before.unwrap_or_default();
+        let frames_before = info.frames();
+        Ok(Self { encoding, frame, lame, made: Vec::new(), tag, info, frames_before, samples: 0, encoded: 0 })
     }
 
     /// Samples of each channel taken so far.
@@ -133,9 +143,18 @@ impl Encoder {
     /// into a frame (CBR of the lowest bit rates) and LAME made none.
     pub(crate) fn head_frame(&self) -> Vec<u8> {
         let mut frame = self.tag.clone().unwrap_or_default();
-        let padding = self.info.frames() * self.frame - self.samples - DELAY;
-        self.info.write(&mut frame, matches!(self.encoding, Encoding::Cbr(_)), Some((DELAY, padding)));
+        self.info.write(&mut frame, matches!(self.encoding, Encoding::Cbr(_)), Some((DELAY, self.padding())));
         frame
+    }
+
+    /// After [`finish`](Self::finish): samples of silence at the end.
+    pub(crate) fn padding(&self) -> u64 {
+        ((self.info.frames() - self.frames_before) * self.frame).saturating_sub(self.samples + DELAY)
+    }
+
+    /// All frames, those before included.
+    pub(crate) fn into_info(self) -> Info {
+        self.info
     }
 
     /// Takes over what the threads have made, in order.
@@ -144,7 +163,7 @@ impl Encoder {
             return Ok(());
         };
         while let Some(encoded) = workers.poll()? {
-            if self.info.frames() == 0 && first_tag.is_none() {
+            if self.tag.is_none() && first_tag.is_none() {
                 self.made.extend_from_slice(&encoded.tag);
                 *first_tag = Some(encoded.tag.clone());
             }
@@ -249,7 +268,7 @@ mod tests {
                             (x as f32 / u32::MAX as f32 - 0.5) * 8.0
                         })
                         .collect();
-                    let mut encoder = Encoder::new(encoding, target, threads).expect("set up");
+                    let mut encoder = Encoder::new(encoding, target, threads, None).expect("set up");
                     let (mut out, wait): (_, Wait<'_>) = (Vec::new(), &mut |_| Ok(()));
                     encoder.encode([&square, &noise], &mut out, wait).expect("encodes");
                     encoder.encode([&[0.0; 5000], &[1e-40; 5000]], &mut out, wait).expect("encodes");

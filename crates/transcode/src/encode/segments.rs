@@ -8,12 +8,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lame::Settings;
+use lame::{Mode, Settings};
 
-use super::{samples_per_frame, settings};
+use super::samples_per_frame;
 use crate::mp3::seam::{Piece, join};
-use crate::resample::Target;
-use crate::{Encoding, Error};
+use crate::Error;
 
 /// At 44.1 kHz and its fractions a constant bit rate comes about by padding some frames of each
 /// 49. Segments that begin elsewhere would be padded elsewhere.
@@ -41,12 +40,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(encoding: Encoding, target: Target) -> Self {
-        let frame = samples_per_frame(target.rate);
-        let run_up = match encoding {
-            Encoding::Vbr(2..) => CYCLE,
+    fn new(settings: Settings) -> Self {
+        let frame = samples_per_frame(settings.rate);
+        let run_up = match settings.mode {
+            Mode::Vbr(2..) => CYCLE,
             // Each frame hangs on the reservoir that those before it left.
-            Encoding::Vbr(_) | Encoding::Cbr(_) => 2 * CYCLE,
+            Mode::Vbr(_) | Mode::Cbr(_) => 2 * CYCLE,
         };
         Self { frame, run_up }
     }
@@ -74,8 +73,7 @@ pub(crate) struct Segment {
 /// Gathers samples until there is a segment of them.
 pub(crate) struct Cutter {
     plan: Plan,
-    encoding: Encoding,
-    target: Target,
+    settings: Settings,
     planes: [Vec<f32>; 2],
     first: u64,
     start: u64,
@@ -83,9 +81,10 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    pub(crate) fn new(encoding: Encoding, target: Target) -> Self {
-        let plan = Plan::new(encoding, target);
-        Self { plan, encoding, target, planes: [Vec::new(), Vec::new()], first: 0, start: 0, number: 0 }
+    /// With `settings` for the whole stream.
+    pub(crate) fn new(settings: Settings) -> Self {
+        let plan = Plan::new(settings);
+        Self { plan, settings, planes: [Vec::new(), Vec::new()], first: 0, start: 0, number: 0 }
     }
 
     /// The frame that the segment now gathered begins with.
@@ -95,7 +94,7 @@ impl Cutter {
 
     /// Takes samples; mono has one plane only.
     pub(crate) fn push(&mut self, planes: [&[f32]; 2]) {
-        for (kept, new) in self.planes.iter_mut().zip(planes).take(self.target.channels) {
+        for (kept, new) in self.planes.iter_mut().zip(planes).take(self.settings.channels) {
             kept.extend_from_slice(new);
         }
     }
@@ -131,8 +130,7 @@ impl Cutter {
     }
 
     fn segment(&self, planes: [Vec<f32>; 2], end: u64, is_last: bool) -> Segment {
-        let tag = self.start == 0;
-        let settings = settings(self.encoding, self.target, tag);
+        let settings = Settings { tag: self.settings.tag && self.start == 0, ..self.settings };
         Segment { settings, planes, first: self.first, start: self.start, end, is_last }
     }
 }

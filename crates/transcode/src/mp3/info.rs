@@ -23,6 +23,15 @@ const LENGTH: usize = LAME + 28;
 const CRC: usize = LAME + 32;
 const END: usize = LAME + 36;
 
+/// If `frame` is such a frame: how many samples it says are to be left out in front, decoding's own
+/// included; `None` inside where it does not say.
+pub(crate) fn gap_at_front(header: Header, frame: &[u8]) -> Option<Option<u64>> {
+    let fields = frame.get(header.main_data()..)?;
+    let is_one = fields.starts_with(b"Info") || fields.starts_with(b"Xing");
+    let gaps = fields.get(GAPS..GAPS + 3).filter(|_| fields[LAME] != 0 && fields[FLAGS + 3] == 0x0F);
+    is_one.then(|| gaps.map(|gaps| (u64::from(gaps[0]) << 4 | u64::from(gaps[1]) >> 4) + DECODER_DELAY))
+}
+
 /// What is to be told, gathered from the frames as they go by.
 #[derive(Debug)]
 pub(crate) struct Info {
@@ -34,11 +43,13 @@ pub(crate) struct Info {
     every: u64,
 }
 
-impl Info {
-    pub(crate) fn new() -> Self {
+impl Default for Info {
+    fn default() -> Self {
         Self { frames: 0, bytes: 0, crc: 0, positions: Vec::with_capacity(KEPT), every: 1 }
     }
+}
 
+impl Info {
     pub(crate) fn frames(&self) -> u64 {
         self.frames
     }
@@ -154,7 +165,7 @@ mod tests {
         let header = Header::parse(&[0xFF, 0xFB, 0x90, 0x64]).expect("a header");
         let mut frame = header.bytes().to_vec();
         frame.resize(header.len(), 0);
-        let mut info = Info::new();
+        let mut info = Info::default();
         for _ in 0..20_000 {
             assert_eq!(info.count(&frame), frame.len());
         }

@@ -183,7 +183,9 @@ mod tests {
         assert_eq!((seam, frames.frames.len()), (2, 2));
         assert!(frames.frames[1].header.len() >= frame(64, 0, 1).len() + 70);
         assert!(frames.main_data_before(2, 80).iter().all(|at| frames.bytes[*at] == 2));
-        assert!(frames.bytes[frames.main_data_before(2, 91)[90]] == 1);
+        let before = frames.main_data_before(2, 300);
+        assert_eq!(frames.bytes[before[80]], 0, "what is left of the new room");
+        assert_eq!(frames.bytes[before[299]], 1, "what stood there before");
     }
 
     #[test]
