@@ -135,8 +135,12 @@ impl Copier {
         // SAFETY: a live packet's plain field.
         let is_discarded = unsafe { (*packet.as_ptr()).flags } & ffi::AV_PKT_FLAG_DISCARD != 0;
         let is_early = self.info.frames() == 0 && self.front > Some(LONGEST_GAP);
-        if is_early || is_discarded {
-            self.front = self.front.map(|front| front.saturating_sub(samples));
+        // The bit reservoir of those to come may lie in what is not to be heard.
+        let is_in_front = self.front >= Some((self.info.frames() + 1) * samples);
+        if is_early {
+            self.front = self.front.map(|front| front - samples);
+        } else if is_discarded && !is_in_front {
+            // Cut out by an edit list.
         } else if discard < samples {
             self.end = discard;
             self.is_constant &= self.kind.is_none_or(|kind| kind.bit_rate() == header.bit_rate());

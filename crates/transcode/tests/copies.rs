@@ -102,8 +102,8 @@ fn holes_are_noticed() {
     let error = convert(&media.write("holey.mp3", &holey), &Options::default()).map(drop).expect_err("damaged");
     assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
     // A rough edge is no damage.
-    let cut = &whole[whole.len() / 4 + 100..];
+    let cut = &whole[..whole.len() - 100];
     let (summary, mp3) = convert(&media.write("cut.mp3", cut), &Options::default()).expect("converts");
-    assert!(summary.duration > Duration::from_millis(2800), "{summary:?}");
+    assert!(summary.duration > Duration::from_millis(3900), "{summary:?}");
     assert_eq!(summary.samples, decode(mp3).planes[0].len() as u64);
 }
