@@ -163,11 +163,7 @@ impl Drop for Encoder {
 }
 
 /// Lets LAME write behind `out`.
-fn append(
-    what: &'static str,
-    out: &mut Vec<u8>,
-    write: impl FnOnce(*mut u8, c_int) -> c_int,
-) -> Result<(), Failed> {
+fn append(what: &'static str, out: &mut Vec<u8>, write: impl FnOnce(*mut u8, c_int) -> c_int) -> Result<(), Failed> {
     let len = out.len();
     out.resize(len + ROOM, 0);
     let written = write(out[len..].as_mut_ptr(), ROOM as c_int);

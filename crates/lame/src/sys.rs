@@ -62,7 +62,7 @@ pub(crate) fn avx2() -> Option<&'static Kernel> {
         && is_x86_feature_detected!("bmi2")
         && is_x86_feature_detected!("lzcnt");
     // SAFETY: a constant of kernel.c.
-    has_it.then(|| unsafe { &lame_avx2_kernel })
+    has_it.then_some(unsafe { &lame_avx2_kernel })
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -1,6 +1,7 @@
 //! `convert`: the engine alone, from file to file.
 
 use std::{
+    num::NonZeroUsize,
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -40,6 +41,9 @@ pub struct Arguments {
     /// Constant bit rate, in kbit/s
     #[arg(short, long, value_name = "KBPS")]
     bitrate: Option<u32>,
+    /// Threads that encode [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 }
 
 pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -94,7 +98,7 @@ fn one(input: &Path, target: &Target, arguments: &Arguments, stop: &AtomicBool) 
         (None, None) => None,
     };
     let title_fallback = title.map(|stem| stem.to_string_lossy().into_owned());
-    let options = Options { encoding, title_fallback, ..Options::default() };
+    let options = Options { encoding, title_fallback, threads: arguments.threads, ..Options::default() };
 
     let bar = bar(input);
     let started = Instant::now();

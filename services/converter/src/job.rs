@@ -1,6 +1,7 @@
 //! One job: take it, run the conversion, put the result, tell.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -153,6 +154,7 @@ impl Worker {
             max_duration: self.config.max_duration,
             title_fallback: stem,
             encoding: encoding(&job.settings),
+            threads: share_of_cores(self.config.workers),
             ..transcode::Options::default()
         };
 
@@ -270,6 +272,12 @@ impl Worker {
         }
         Verdict::Done
     }
+}
+
+/// For each of so many conversions at once; rounded up, so that no core is left idle.
+fn share_of_cores(conversions: usize) -> Option<NonZeroUsize> {
+    let cores = std::thread::available_parallelism().ok()?;
+    NonZeroUsize::new(cores.get().div_ceil(conversions.max(1)))
 }
 
 /// What the owner wants; otherwise the choice is the engine's.

@@ -42,7 +42,7 @@ enum Lame {
     /// One for each segment.
     Many {
         cutter: Cutter,
-        workers: Workers<Segment, Encoded>,
+        workers: Box<Workers<Segment, Encoded>>,
         joiner: Joiner,
         /// The frame in front as the first of them left it.
         first_tag: Option<Vec<u8>>,
@@ -52,19 +52,14 @@ enum Lame {
 impl Encoder {
     /// `threads`: how many may encode at the same time; if one, it is the caller's own. `before`:
     /// frames that stand before those to be made, which then have no frame in front of their own.
-    pub(crate) fn new(
-        encoding: Encoding,
-        target: Target,
-        threads: usize,
-        before: Option<Info>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(encoding: Encoding, target: Target, threads: usize, before: Option<Info>) -> Result<Self, Error> {
         check(encoding, target.rate)?;
         let has_tag = before.is_none();
         let lame = match threads.min(MAX_THREADS) {
             0 | 1 => Lame::One(lame::Encoder::new(settings(encoding, target, has_tag)).map_err(failed)?),
             threads => Lame::Many {
                 cutter: Cutter::new(settings(encoding, target, has_tag)),
-                workers: Workers::new(threads, segments::encode),
+                workers: Box::new(Workers::new(threads, segments::encode)),
                 joiner: Joiner::default(),
                 first_tag: None,
             },

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lame::{Mode, Settings};
 
 use super::samples_per_frame;
-use crate::mp3::seam::{Piece, join};
 use crate::Error;
+use crate::mp3::seam::{Piece, join};
 
 /// At 44.1 kHz and its fractions a constant bit rate comes about by padding some frames of each
 /// 49. Segments that begin elsewhere would be padded elsewhere.

@@ -62,7 +62,13 @@ impl Piece {
 
 /// Appends to `out` the frames of `a` from `from` on, up to the seam with `b`, and returns the
 /// frame from which on those of `b` have to follow: one of `range` if any will do.
-pub(crate) fn join(a: &mut Piece, from: u64, b: &Piece, range: std::ops::RangeInclusive<u64>, out: &mut Vec<u8>) -> u64 {
+pub(crate) fn join(
+    a: &mut Piece,
+    from: u64,
+    b: &Piece,
+    range: std::ops::RangeInclusive<u64>,
+    out: &mut Vec<u8>,
+) -> u64 {
     let seam = choose(a, b, range);
     let needed = b.frame(seam).map_or(0, |frame| frame.info.begin);
     let room = a.frame(seam).map_or(0, |frame| frame.info.begin);
