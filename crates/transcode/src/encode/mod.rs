@@ -277,4 +277,43 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_frame_in_front_is_the_one_lame_would_have_written() {
+        let sound: Vec<f32> = (0..500_000_u32).map(|at| ((at * (at / 1000)) as f32 / 700.0).sin() / 2.0).collect();
+        for (rate, channels, encoding) in [
+            (44_100, 2, Encoding::Vbr(2)),
+            (48_000, 1, Encoding::Cbr(128)),
+            (22_050, 2, Encoding::Vbr(6)),
+            (8_000, 1, Encoding::Cbr(8)),
+        ] {
+            let target = Target { rate, channels };
+            let mut lame = lame::Encoder::new(settings(encoding, target, true)).expect("set up");
+            let mut expected = Vec::new();
+            lame.encode([&sound, &sound], &mut expected).expect("encodes");
+            lame.finish(&mut expected).expect("finishes");
+            let tag = lame.tag_frame();
+
+            let mut encoder = Encoder::new(encoding, target, 1, None).expect("set up");
+            let mut out = Vec::new();
+            for part in sound.chunks(777) {
+                encoder.encode([part, part], &mut out, &mut |_| Ok(())).expect("encodes");
+            }
+            encoder.finish(&mut out, &mut |_| Ok(())).expect("finishes");
+            let head = encoder.head_frame();
+            assert!(out == expected, "{encoding:?}: the very same frames");
+            assert_eq!(head.len(), tag.len(), "{encoding:?}");
+            // The seek points are ours, and with them the checksum over all.
+            let Some(seek) = head.windows(4).position(|name| name == b"Xing" || name == b"Info").map(|at| at + 16)
+            else {
+                assert!(head.is_empty(), "{encoding:?}");
+                continue;
+            };
+            assert_eq!(head[..seek], tag[..seek], "{encoding:?}: frames and bytes");
+            assert_eq!(head[seek + 100..seek + 138], tag[seek + 100..seek + 138], "{encoding:?}: all that LAME tells");
+            for (ours, theirs) in head[seek..seek + 100].iter().zip(&tag[seek..]) {
+                assert!(ours.abs_diff(*theirs) <= 4, "{encoding:?}: {ours} for {theirs}");
+            }
+        }
+    }
 }
