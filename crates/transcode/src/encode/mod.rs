@@ -13,8 +13,8 @@ use crate::mp3::info::Info;
 use crate::resample::Target;
 use crate::{Encoding, Error};
 
-/// More threads than one decoder can keep busy only take memory: each has a segment, and two more
-/// are waiting or being filled.
+/// More threads than one decoder can keep busy only take memory: each has a segment, and one more
+/// is being filled.
 const MAX_THREADS: usize = 12;
 
 /// Samples of silence that LAME puts in front.
@@ -58,7 +58,7 @@ impl Encoder {
         let lame = match threads.min(MAX_THREADS) {
             0 | 1 => Lame::One(lame::Encoder::new(settings(encoding, target, has_tag)).map_err(failed)?),
             threads => Lame::Many {
-                cutter: Cutter::new(settings(encoding, target, has_tag)),
+                cutter: Cutter::new(settings(encoding, target, has_tag), threads),
                 workers: Box::new(Workers::new(threads, segments::encode)),
                 joiner: Joiner::default(),
                 first_tag: None,

@@ -18,8 +18,14 @@ use crate::mp3::seam::{Piece, join};
 /// 49. Segments that begin elsewhere would be padded elsewhere.
 const CYCLE: usize = 49;
 
-/// The longest segment, in [`CYCLE`]s: 38 s at 44.1 kHz, 14 MB of samples.
-const MAX_CYCLES: usize = 30;
+/// What the segments in memory may be together, and the shortest and longest of them, in
+/// [`CYCLE`]s; at 48 kHz in stereo one is 450 kB of samples. Long ones waste less on run-ups.
+const CYCLES: usize = 90;
+const SHORTEST: usize = 12;
+const LONGEST: usize = 30;
+
+/// Samples that may come at once; few decoders give more.
+const LAST_PUSH: usize = 16 * 1024;
 
 /// Frames at the end that the next segment has as well.
 const LOOK_AHEAD: usize = 2;
@@ -37,24 +43,28 @@ pub(crate) struct Plan {
     frame: usize,
     /// Frames before a segment's start.
     run_up: usize,
+    /// Cycles in the longest segment.
+    longest: usize,
 }
 
 impl Plan {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: Settings, threads: usize) -> Self {
         let frame = samples_per_frame(settings.rate);
         let run_up = match settings.mode {
             Mode::Vbr(2..) => CYCLE,
             // Each frame hangs on the reservoir that those before it left.
             Mode::Vbr(_) | Mode::Cbr(_) => 2 * CYCLE,
         };
-        Self { frame, run_up }
+        // One for each thread, and the one that fills up.
+        let longest = (CYCLES / (threads + 1)).clamp(SHORTEST, LONGEST);
+        Self { frame, run_up, longest }
     }
 
     /// Frames in the segment of this number: the first ones are short, so that a short film, too,
     /// has some for every core.
     fn len(&self, number: usize) -> usize {
         let cycles = 6 * (1 + number / 4);
-        cycles.min(MAX_CYCLES) * CYCLE
+        cycles.min(self.longest) * CYCLE
     }
 }
 
@@ -82,8 +92,8 @@ pub(crate) struct Cutter {
 
 impl Cutter {
     /// With `settings` for the whole stream.
-    pub(crate) fn new(settings: Settings) -> Self {
-        let plan = Plan::new(settings);
+    pub(crate) fn new(settings: Settings, threads: usize) -> Self {
+        let plan = Plan::new(settings, threads);
         Self { plan, settings, planes: [Vec::new(), Vec::new()], first: 0, start: 0, number: 0 }
     }
 
@@ -108,9 +118,15 @@ impl Cutter {
             return None;
         }
         let next_run_up = (run_up + len - self.plan.run_up) * self.plan.frame;
+        // With room for the decoder's last frame too: to outgrow it would be to double it.
+        let next_frames = self.plan.run_up + self.plan.len(self.number + 1) + LOOK_AHEAD;
+        let next_samples = next_frames * self.plan.frame + LAST_PUSH;
         let planes = std::array::from_fn(|channel| {
             let plane = &mut self.planes[channel];
-            let mut next = Vec::with_capacity(plane.len().min(samples));
+            if plane.is_empty() {
+                return Vec::new();
+            }
+            let mut next = Vec::with_capacity(next_samples);
             next.extend_from_slice(plane.get(next_run_up..).unwrap_or_default());
             let mut plane = std::mem::replace(plane, next);
             plane.truncate(samples);

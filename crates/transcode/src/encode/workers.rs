@@ -54,9 +54,9 @@ impl<I: Send + 'static, O: Send + 'static> Workers<I, O> {
         }
     }
 
-    /// Whether all threads are busy and have the next piece waiting: more would only take memory.
+    /// Whether all threads are busy.
     pub(crate) fn is_full(&self) -> bool {
-        self.given - self.done > self.limit as u64
+        self.given - self.done >= self.limit as u64
     }
 
     /// Whether a result is still to come.
@@ -171,11 +171,12 @@ mod tests {
             Ok(millis)
         });
         let begun = Instant::now();
-        for millis in [120, 20, 60, 80] {
+        for millis in [120, 20, 60] {
             assert!(!workers.is_full());
             workers.give(millis).expect("given");
         }
-        assert!(workers.is_full(), "three at work, one waiting");
+        assert!(workers.is_full(), "three at work");
+        workers.give(80).expect("given");
         assert_eq!(workers.threads.len(), 3);
         assert_eq!(collect(&mut workers).expect("all"), [120, 20, 60, 80]);
         assert!(begun.elapsed() < Duration::from_millis(250), "side by side");
