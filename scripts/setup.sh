@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh build    what compiling needs
 #   scripts/setup.sh test     that, and the servers and tools of the tests
-#   scripts/setup.sh bench    that, and the Python driver that the benchmark compares with
+#   scripts/setup.sh bench    that, and what the benchmark compares with: LAME, music, a Python driver
 #
 # System packages come from the system's own package manager; tools that it lacks go to
 # .tools, pinned by version and checksum. No system service is started, stopped or
@@ -206,8 +206,26 @@ test_() {
     ensure_browser_driver
 }
 
+# Music under the GPL, out of a game's package, which is not installed.
+ensure_music() {
+    local folder
+    works ls "$TOOLS"/music/*.ogg && return 0
+    have apt-get || fail "put some music, as .ogg files, into $TOOLS/music"
+    say "fetching music"
+    folder=$(mktemp -d "$TOOLS/fetch.XXXXXX")
+    (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download extremetuxracer-data && dpkg-deb -x ./*.deb .) >&2
+    # Not the jingles of a few seconds.
+    mkdir "$folder/music"
+    find "$folder/usr" -path '*/music/*' -name '*.ogg' -size +1000k -exec mv {} "$folder/music" \;
+    mv "$folder/music" "$TOOLS/music"
+    rm -rf "$folder"
+}
+
 bench() {
     test_
+    if have dpkg-query && have apt-get; then apt_install lame; fi
+    have lame || fail "lame is missing: install it, then come back"
+    ensure_music
     works "$TOOLS/venv/bin/python" -c 'import pymongo; assert pymongo.version == "4.15.3"' && return 0
     if have apt-get; then works python3 -c 'import ensurepip, venv' || apt_install python3-venv; fi
     say "making a Python environment with pymongo"

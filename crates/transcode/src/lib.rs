@@ -12,6 +12,7 @@
 
 mod clock;
 mod convert;
+mod copy;
 mod cut;
 mod decode;
 mod encode;
@@ -20,6 +21,7 @@ mod ffmpeg;
 mod headers;
 mod input;
 mod monitor;
+mod mp3;
 mod reader;
 mod resample;
 mod sink;
@@ -27,6 +29,7 @@ mod streams;
 mod tags;
 mod whitelist;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use convert::convert;
@@ -35,10 +38,13 @@ pub use ffmpeg::versions;
 pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
 
-/// How to convert; `Options::default()` is VBR V2, at most 48 hours of sound.
+/// How to convert; `Options::default()` is VBR V2, or the sound as it is where it is MP3 already,
+/// and at most 48 hours of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    pub encoding: Encoding,
+    /// `None`: sound that is MP3 already is taken over as it is, all other sound becomes
+    /// [`Encoding::default`].
+    pub encoding: Option<Encoding>,
     /// `None`: as many as the source has, more than two being mixed to stereo.
     pub channels: Option<Channels>,
     /// Only this part of the sound.
@@ -49,17 +55,21 @@ pub struct Options {
     pub max_output_bytes: Option<u64>,
     /// The ID3 title when the container has none; usually the file's name without its extension.
     pub title_fallback: Option<String>,
+    /// How many threads may encode at the same time; with one, all is done on the caller's.
+    /// `None` takes as many as this process may use cores.
+    pub threads: Option<NonZeroUsize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            encoding: Encoding::default(),
+            encoding: None,
             channels: None,
             part: Part::default(),
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
             title_fallback: None,
+            threads: None,
         }
     }
 }
@@ -69,6 +79,10 @@ impl Options {
     /// source's own.
     pub fn changes_sound(&self) -> bool {
         self.channels.is_some() || self.part != Part::default()
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }
 }
 

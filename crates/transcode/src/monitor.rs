@@ -57,7 +57,11 @@ impl<'a> Monitor<'a> {
 
     /// Records how far we are and fails if the caller wants no more.
     pub(crate) fn tick(&self, done: Duration) -> Result<(), Error> {
-        self.0.borrow_mut().progress.done = done;
+        {
+            // With several threads at work it is an estimate, and those should not go back.
+            let mut state = self.0.borrow_mut();
+            state.progress.done = state.progress.done.max(done);
+        }
         if self.poll() {
             return Err(Error::Cancelled);
         }

@@ -1,6 +1,7 @@
 //! One job: take it, run the conversion, put the result, tell.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -165,6 +166,7 @@ impl Worker {
         let options = transcode::Options {
             max_duration: self.config.max_duration,
             title_fallback: stem,
+            threads: share_of_cores(self.config.workers),
             ..options(&job.settings)
         };
 
@@ -284,6 +286,12 @@ impl Worker {
         }
         Verdict::Done
     }
+}
+
+/// For each of so many conversions at once; rounded up, so that no core is left idle.
+fn share_of_cores(conversions: usize) -> Option<NonZeroUsize> {
+    let cores = std::thread::available_parallelism().ok()?;
+    NonZeroUsize::new(cores.get().div_ceil(conversions.max(1)))
 }
 
 /// What a message that comes without a record asks for, in headers of the settings' names.
