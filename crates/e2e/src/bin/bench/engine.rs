@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use e2e::Product;
 use testkit::{binary, media, workspace_root};
 
 use crate::{
