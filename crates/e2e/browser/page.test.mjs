@@ -163,6 +163,15 @@ test("options, by keyboard: a part of a film, in mono", async () => {
   await page.keyboard.press("ArrowDown");
   assert.equal(await page.getByLabel("Channels").inputValue(), "mono");
   await page.keyboard.press("Tab");
+  await page.getByLabel("Sample rate").selectOption("24000");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("7th");
+  await page.getByRole("button", { name: "Choose videos" }).click();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "stream");
+  assert.match(await page.getByLabel("Sound track").evaluate((input) => input.validationMessage), /number, counting from 1/);
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("1");
+  await page.keyboard.press("Tab");
   await page.keyboard.type("0:05");
   await page.keyboard.press("Tab");
   await page.keyboard.type("2.5");
@@ -177,8 +186,8 @@ test("options, by keyboard: a part of a film, in mono", async () => {
     page.waitForResponse((response) => response.request().method() === "POST" && response.url().includes("/v1/conversions?")),
     page.locator("#files").setInputFiles({ name: "part.mp4", mimeType: "video/mp4", buffer: readFileSync(film("short.mp4")) }),
   ]);
-  const { channels, start, end } = await answer.json();
-  assert.deepEqual({ channels, start, end }, { channels: "mono", start: 5, end: 7.5 });
+  const { channels, sample_rate, stream, start, end } = await answer.json();
+  assert.deepEqual({ channels, sample_rate, stream, start, end }, { channels: "mono", sample_rate: 24000, stream: "1", start: 5, end: 7.5 });
   await inState("part.mp4", "done");
   const { conversions } = await page.evaluate(async () => (await fetch("/v1/conversions")).json());
   assert.equal(conversions.find((one) => one.filename === "part.mp4").duration_s, 2.5);

@@ -20,7 +20,7 @@ use std::{str::FromStr, time::Duration};
 use common::{Id, Message, Secret};
 use time::OffsetDateTime;
 
-pub use settings::{Channels, Settings, Unfit, seconds};
+pub use settings::{Channels, Settings, Unfit, sample_rate, seconds, stream};
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// All bit rates that MP3 knows, in kbit/s; which of them there are depends on the film's sample rate.
 const BIT_RATES: [u32; 18] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320];
 
+/// All sample rates that MP3 knows, in Hz.
+const SAMPLE_RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
 /// What is wished for; what is left open is the worker's choice. Kept as one JSON object, so that
 /// what a later version adds does not change the ledger's form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,10 @@ pub struct Settings {
     /// A constant bit rate, in kbit/s.
     pub bitrate: Option<u32>,
     pub channels: Option<Channels>,
+    /// In Hz.
+    pub sample_rate: Option<u32>,
+    /// Which sound track: a number, counting from 1, or a language by its ISO 639 code.
+    pub stream: Option<String>,
     /// Where the wanted part of the sound begins, in seconds of the film.
     pub start: Option<f64>,
     /// Where it ends.
@@ -39,7 +46,7 @@ pub struct Unfit(pub &'static str);
 
 impl Settings {
     /// The names of all settings.
-    pub const NAMES: [&str; 5] = ["quality", "bitrate", "channels", "start", "end"];
+    pub const NAMES: [&str; 7] = ["quality", "bitrate", "channels", "sample_rate", "stream", "start", "end"];
 
     /// Notes a wish; an empty one, as forms send along, is none. False: there is no such setting.
     ///
@@ -51,6 +58,8 @@ impl Settings {
             "quality" => self.quality = text.map(quality).transpose()?,
             "bitrate" => self.bitrate = text.map(bitrate).transpose()?,
             "channels" => self.channels = text.map(str::parse).transpose()?,
+            "sample_rate" => self.sample_rate = text.map(sample_rate).transpose()?,
+            "stream" => self.stream = text.map(stream).transpose()?,
             "start" => self.start = text.map(seconds).transpose()?,
             "end" => self.end = text.map(seconds).transpose()?,
             _ => return Ok(false),
@@ -63,6 +72,21 @@ impl Settings {
         if self.quality.is_some() && self.bitrate.is_some() {
             return Err(Unfit("quality and bitrate exclude each other"));
         }
+        let rate = self.sample_rate.unwrap_or(48_000);
+        match self.bitrate {
+            Some(321.. | 0..32 | 144) if self.sample_rate.is_some() && rate >= 32_000 => {
+                return Err(Unfit(
+                    "bitrate: at a sample_rate of 32000 and more there are 32 to 320 kbit/s, but not 144",
+                ));
+            }
+            Some(161..) if rate < 32_000 => {
+                return Err(Unfit("bitrate: at a sample_rate below 32000 there are no more than 160 kbit/s"));
+            }
+            Some(65..) if rate < 16_000 => {
+                return Err(Unfit("bitrate: at a sample_rate below 16000 there are no more than 64 kbit/s"));
+            }
+            _ => {}
+        }
         if self.end.is_some_and(|end| end <= self.start.unwrap_or(0.0)) {
             return Err(Unfit("end: it must come after start"));
         }
@@ -74,7 +98,15 @@ impl Settings {
         fn text(value: Option<impl ToString>) -> Option<String> {
             value.map(|value| value.to_string())
         }
-        let texts = [text(self.quality), text(self.bitrate), text(self.channels), text(self.start), text(self.end)];
+        let texts = [
+            text(self.quality),
+            text(self.bitrate),
+            text(self.channels),
+            text(self.sample_rate),
+            text(self.stream.as_ref()),
+            text(self.start),
+            text(self.end),
+        ];
         Self::NAMES.into_iter().zip(texts).filter_map(|(name, text)| Some((name, text?))).collect()
     }
 }
@@ -108,6 +140,23 @@ fn quality(text: &str) -> Result<u8, Unfit> {
 fn bitrate(text: &str) -> Result<u32, Unfit> {
     let bitrate = text.parse().ok().filter(|bitrate| BIT_RATES.contains(bitrate));
     bitrate.ok_or(Unfit("bitrate: one of MP3's is expected, in kbit/s, such as 64, 96, 128, 160, 192, 256 or 320"))
+}
+
+pub fn sample_rate(text: &str) -> Result<u32, Unfit> {
+    let rate = text.parse().ok().filter(|rate| SAMPLE_RATES.contains(rate));
+    rate.ok_or(Unfit(
+        "sample_rate: one of MP3's is expected, in Hz: 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or 48000",
+    ))
+}
+
+/// The number of a sound track, or its language, in small letters.
+pub fn stream(text: &str) -> Result<String, Unfit> {
+    let is_number = text.parse().is_ok_and(|number: u16| number > 0) && !text.starts_with('+');
+    let is_language = matches!(text.len(), 2 | 3) && text.bytes().all(|b| b.is_ascii_alphabetic());
+    let text = Some(text.to_ascii_lowercase()).filter(|_| is_number || is_language);
+    text.ok_or(Unfit(
+        "stream: the number of a sound track is expected, counting from 1, or a language such as en or deu",
+    ))
 }
 
 /// Seconds, or `HH:MM:SS` or `MM:SS`, each with a fraction or without.
@@ -155,15 +204,29 @@ mod tests {
     #[test]
     fn wishes_are_told_as_they_are_read() {
         let mut settings = Settings::default();
-        for (name, text) in
-            [("quality", " 0 "), ("bitrate", ""), ("channels", "1"), ("start", "1:05"), ("end", "65.25")]
-        {
+        for (name, text) in [
+            ("quality", " 0 "),
+            ("bitrate", ""),
+            ("channels", "1"),
+            ("sample_rate", "44100"),
+            ("stream", "DE"),
+            ("start", "1:05"),
+            ("end", "65.25"),
+        ] {
             assert_eq!(settings.note(name, text), Ok(true), "{name}");
         }
         assert_eq!(settings.check(), Ok(()));
         let told = settings.wishes();
         let texts: Vec<_> = told.iter().map(|(name, text)| (*name, text.as_str())).collect();
-        assert_eq!(texts, [("quality", "0"), ("channels", "mono"), ("start", "65"), ("end", "65.25")]);
+        let expected = [
+            ("quality", "0"),
+            ("channels", "mono"),
+            ("sample_rate", "44100"),
+            ("stream", "de"),
+            ("start", "65"),
+            ("end", "65.25"),
+        ];
+        assert_eq!(texts, expected);
         let mut again = Settings::default();
         for (name, text) in &told {
             assert_eq!(again.note(name, text), Ok(true));
@@ -184,6 +247,12 @@ mod tests {
             ("bitrate", "1e2"),
             ("channels", "3"),
             ("channels", "Mono"),
+            ("sample_rate", "44.1"),
+            ("sample_rate", "96000"),
+            ("stream", "0"),
+            ("stream", "+1"),
+            ("stream", "german"),
+            ("stream", "70000"),
             ("start", "soon"),
             ("end", "1:99"),
         ] {
@@ -192,6 +261,15 @@ mod tests {
         }
         let both = Settings { quality: Some(2), bitrate: Some(128), ..Settings::default() };
         assert!(both.check().is_err());
+        for (bitrate, sample_rate) in [(320, 24_000), (96, 8_000), (24, 44_100), (144, 48_000)] {
+            let error =
+                Settings { bitrate: Some(bitrate), sample_rate: Some(sample_rate), ..Settings::default() }.check();
+            assert!(error.is_err(), "{bitrate} kbit/s at {sample_rate} Hz");
+        }
+        for (bitrate, sample_rate) in [(160, 22_050), (64, 8_000), (32, 44_100), (320, 32_000), (8, 24_000)] {
+            let settings = Settings { bitrate: Some(bitrate), sample_rate: Some(sample_rate), ..Settings::default() };
+            assert_eq!(settings.check(), Ok(()), "{bitrate} kbit/s at {sample_rate} Hz");
+        }
         for (start, end) in [(Some(5.0), 5.0), (Some(5.0), 4.0), (None, 0.0)] {
             assert!(Settings { start, end: Some(end), ..Settings::default() }.check().is_err());
         }

@@ -44,6 +44,12 @@ pub struct Arguments {
     /// One channel or two [default: as the film has, two at the most]
     #[arg(short, long, value_name = "mono|stereo")]
     channels: Option<Channels>,
+    /// Sample rate in Hz, one of MP3's [default: as the film has]
+    #[arg(long, value_name = "HZ", value_parser = jobs::sample_rate)]
+    sample_rate: Option<u32>,
+    /// Which sound track: its number, counting from 1, or its language, such as en or deu
+    #[arg(long, value_name = "NUMBER|LANGUAGE", value_parser = jobs::stream)]
+    stream: Option<String>,
     /// Begins so far into the film: seconds or HH:MM:SS, with a fraction or without
     #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
     start: Option<f64>,
@@ -54,8 +60,8 @@ pub struct Arguments {
 
 impl Arguments {
     fn settings(&self) -> Settings {
-        let &Self { quality, bitrate, channels, start, end, .. } = self;
-        Settings { quality, bitrate, channels, start, end }
+        let &Self { quality, bitrate, channels, sample_rate, start, end, .. } = self;
+        Settings { quality, bitrate, channels, sample_rate, stream: self.stream.clone(), start, end }
     }
 }
 

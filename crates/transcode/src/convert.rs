@@ -12,10 +12,10 @@ use crate::encode::Encoder;
 use crate::ffmpeg::rescale_to_micros;
 use crate::input::Source;
 use crate::monitor::{Monitor, Progress};
-use crate::resample::{Resampler, Target};
+use crate::resample::{MP3_RATES, Resampler, Target};
 use crate::sink::{Output, Sink};
 use crate::streams::{self, Claim};
-use crate::{Error, Options, Summary, tags, whitelist};
+use crate::{Error, Options, Summary, Track, tags, whitelist};
 
 /// Makes an MP3 of the sound in `input`. Blocks for as long as that takes.
 ///
@@ -53,8 +53,11 @@ where
     if part.end.is_some_and(|end| end <= part.start) {
         return Err(Error::EmptyPart);
     }
+    if let Some(rate) = options.sample_rate.filter(|rate| !MP3_RATES.contains(rate)) {
+        return Err(Error::SampleRate(rate));
+    }
     let mut source = Source::open(input, monitor)?;
-    let (stream, mut decoder) = open_decoder(&source)?;
+    let (stream, mut decoder) = open_decoder(&source, options.track.as_ref())?;
     source.select(stream);
     let claim = Claim::of(&source, stream);
     if let Claim::Track(duration) = claim
@@ -98,10 +101,10 @@ where
     })
 }
 
-/// The best sound stream there is a decoder for.
-fn open_decoder(source: &Source<'_>) -> Result<(usize, Decoder), Error> {
+/// The best sound stream there is a decoder for, of those that are wished for.
+fn open_decoder(source: &Source<'_>, wished: Option<&Track>) -> Result<(usize, Decoder), Error> {
     let mut error = Error::NoSound;
-    for index in streams::sound_streams(source) {
+    for index in streams::sound_streams(source, wished)? {
         let Some(stream) = source.context().stream(index) else {
             continue;
         };
@@ -267,7 +270,7 @@ impl<'a> Chain<'a> {
 
 impl Running {
     fn new(frame: &Audio, options: &Options) -> Result<Self, Error> {
-        let target = Target::nearest(frame, options.channels);
+        let target = Target::nearest(frame, options);
         Ok(Self { target, encoder: Encoder::new(options.encoding, target)?, resampler: Resampler::new(frame, target)? })
     }
 

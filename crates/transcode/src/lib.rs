@@ -19,6 +19,7 @@ mod error;
 mod ffmpeg;
 mod headers;
 mod input;
+mod language;
 mod monitor;
 mod reader;
 mod resample;
@@ -41,6 +42,10 @@ pub struct Options {
     pub encoding: Encoding,
     /// `None`: as many as the source has, more than two being mixed to stereo.
     pub channels: Option<Channels>,
+    /// In Hz, one of the nine that MP3 has. `None`: the source's own, or the nearest above.
+    pub sample_rate: Option<u32>,
+    /// `None`: the one that the container, or its number of channels, puts first.
+    pub track: Option<Track>,
     /// Only this part of the sound.
     pub part: Part,
     /// More sound than this is refused with [`Error::TooLong`].
@@ -56,6 +61,8 @@ impl Default for Options {
         Self {
             encoding: Encoding::default(),
             channels: None,
+            sample_rate: None,
+            track: None,
             part: Part::default(),
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
@@ -68,7 +75,7 @@ impl Options {
     /// Whether something other than [`encoding`](Self::encoding) asks for another sound than the
     /// source's own.
     pub fn changes_sound(&self) -> bool {
-        self.channels.is_some() || self.part != Part::default()
+        self.channels.is_some() || self.sample_rate.is_some() || self.part != Part::default()
     }
 }
 
@@ -79,6 +86,15 @@ pub enum Channels {
     Mono,
     /// Of a source with one channel, the same on both sides.
     Stereo,
+}
+
+/// Which of several sound tracks; one that is not there is [`Error::NoSuchTrack`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Track {
+    /// Counting from 1, sound tracks only.
+    Number(usize),
+    /// An ISO 639 code of two or three letters, whichever of a language's codes the container uses.
+    Language(String),
 }
 
 /// A part of the sound, in time since the file's beginning; the default is all of it.

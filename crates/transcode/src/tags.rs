@@ -74,7 +74,7 @@ fn encode(
 }
 
 /// One line of at most [`MAX_CHARS`] printable characters; `None` if nothing is left.
-fn clean(text: &str) -> Option<String> {
+pub(crate) fn clean(text: &str) -> Option<String> {
     let line: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

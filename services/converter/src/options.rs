@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobs::Settings;
-use transcode::{Channels, Encoding, Options, Part};
+use transcode::{Channels, Encoding, Options, Part, Track};
 
 /// What the owner wants, and the engine's own choice where they leave it open.
 pub fn options(settings: &Settings) -> Options {
@@ -17,6 +17,11 @@ pub fn options(settings: &Settings) -> Options {
         channels: settings.channels.map(|channels| match channels {
             jobs::Channels::Mono => Channels::Mono,
             jobs::Channels::Stereo => Channels::Stereo,
+        }),
+        sample_rate: settings.sample_rate,
+        track: settings.stream.as_deref().map(|text| match text.parse() {
+            Ok(number) => Track::Number(number),
+            Err(_) => Track::Language(text.to_owned()),
         }),
         part: Part { start: settings.start.map(time).unwrap_or_default(), end: settings.end.map(time) },
         ..Options::default()

@@ -74,6 +74,12 @@ async fn the_mp3_is_as_it_was_asked_for() {
     assert_eq!(beyond["state"], "failed");
     assert_eq!(beyond["reason"], "there is no sound at 1:00: it ends at 0:20");
 
+    let low = ada.outcome(&accepted(send(&ada, "?sample_rate=16000&stream=1", file()).await).await).await;
+    assert_eq!((&low["sample_rate"], &low["stream"]), (&16_000.into(), &"1".into()));
+    assert_eq!(media::decode_mp3(&ada.mp3(&low).await).expect("an MP3").rate, 16_000);
+    let missing = ada.outcome(&accepted(send(&ada, "?stream=2", file()).await).await).await;
+    assert_eq!(missing["reason"], "there is no sound track 2: this video has only 1");
+
     // What cannot be made is refused, and nothing is kept.
     let late = Form::new().part("file", film(&path)).text("quality", "3");
     for (query, form) in [
@@ -82,6 +88,10 @@ async fn the_mp3_is_as_it_was_asked_for() {
         ("?quality=1&bitrate=128", file()),
         ("?quality=1", wished()),
         ("?channels=5.1", file()),
+        ("?sample_rate=96000", file()),
+        ("?sample_rate=8000&bitrate=320", file()),
+        ("?stream=0", file()),
+        ("?stream=german", file()),
         ("?start=soon", file()),
         ("?start=8&end=7.5", file()),
         ("?end=0", file()),
@@ -94,7 +104,7 @@ async fn the_mp3_is_as_it_was_asked_for() {
     }
     let kept = async || {
         let list: Value = ada.get("/v1/conversions").await.json().await.expect("JSON");
-        list["conversions"].as_array().expect("a list").len() == 6
+        list["conversions"].as_array().expect("a list").len() == 8
     };
     eventually(std::time::Duration::from_secs(10), kept).await;
 }

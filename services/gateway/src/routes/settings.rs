@@ -23,6 +23,17 @@ pub struct Wishes {
     #[param(example = "mono")]
     #[schema(example = "mono")]
     channels: Option<String>,
+    /// Sample rate in Hz, one of MP3's: 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or 48000. Without a wish
+    /// it is the film's own, or the nearest above.
+    #[param(example = 44100)]
+    #[schema(example = 44100)]
+    sample_rate: Option<u32>,
+    /// Which sound track: its number, counting from 1, or its language, an ISO 639 code such as `en` or `deu`. One that
+    /// the film has not is found out by the conversion, which fails and says what there is. Without a wish it is the
+    /// film's main one.
+    #[param(example = "de")]
+    #[schema(example = "de")]
+    stream: Option<String>,
     /// Where in the film the MP3 begins: seconds, or `HH:MM:SS`, with a fraction or without.
     #[param(example = "1:02:03.250")]
     #[schema(example = "1:02:03.250")]
@@ -57,12 +68,15 @@ mod tests {
     use utoipa::PartialSchema;
 
     use super::Wishes;
+    use crate::conversion::Asked;
 
     #[test]
     fn every_setting_is_described() {
-        let schema: Value = serde_json::to_value(Wishes::schema()).expect("JSON");
-        let described: BTreeSet<&str> =
-            schema["properties"].as_object().expect("an object").keys().map(String::as_str).collect();
-        assert_eq!(described, BTreeSet::from(Settings::NAMES));
+        for schema in [Wishes::schema(), Asked::schema()] {
+            let schema: Value = serde_json::to_value(schema).expect("JSON");
+            let described: BTreeSet<&str> =
+                schema["properties"].as_object().expect("an object").keys().map(String::as_str).collect();
+            assert_eq!(described, BTreeSet::from(Settings::NAMES));
+        }
     }
 }
