@@ -12,6 +12,7 @@
 //! that did not.
 
 mod mongo;
+mod preset;
 mod settings;
 mod sqlite;
 
@@ -20,6 +21,7 @@ use std::{str::FromStr, time::Duration};
 use common::{Id, Message, Secret};
 use time::OffsetDateTime;
 
+pub use preset::Preset;
 pub use settings::{Channels, Settings, Unfit, sample_rate, seconds, stream};
 
 /// The ledger. Cheap to clone.

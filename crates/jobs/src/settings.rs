@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Preset;
+
 /// All bit rates that MP3 knows, in kbit/s; which of them there are depends on the film's sample rate.
 const BIT_RATES: [u32; 18] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320];
 
@@ -16,6 +18,8 @@ const SAMPLE_RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 3
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
+    /// Fills in what the others leave open.
+    pub preset: Option<Preset>,
     /// Of a variable bit rate: 0 (best) to 9 (smallest).
     pub quality: Option<u8>,
     /// A constant bit rate, in kbit/s.
@@ -46,7 +50,7 @@ pub struct Unfit(pub &'static str);
 
 impl Settings {
     /// The names of all settings.
-    pub const NAMES: [&str; 7] = ["quality", "bitrate", "channels", "sample_rate", "stream", "start", "end"];
+    pub const NAMES: [&str; 8] = ["preset", "quality", "bitrate", "channels", "sample_rate", "stream", "start", "end"];
 
     /// Notes a wish; an empty one, as forms send along, is none. False: there is no such setting.
     ///
@@ -55,6 +59,7 @@ impl Settings {
     pub fn note(&mut self, name: &str, text: &str) -> Result<bool, Unfit> {
         let text = Some(text.trim()).filter(|text| !text.is_empty());
         match name {
+            "preset" => self.preset = text.map(str::parse).transpose()?,
             "quality" => self.quality = text.map(quality).transpose()?,
             "bitrate" => self.bitrate = text.map(bitrate).transpose()?,
             "channels" => self.channels = text.map(str::parse).transpose()?,
@@ -72,9 +77,10 @@ impl Settings {
         if self.quality.is_some() && self.bitrate.is_some() {
             return Err(Unfit("quality and bitrate exclude each other"));
         }
-        let rate = self.sample_rate.unwrap_or(48_000);
-        match self.bitrate {
-            Some(321.. | 0..32 | 144) if self.sample_rate.is_some() && rate >= 32_000 => {
+        let all = self.expanded();
+        let rate = all.sample_rate.unwrap_or(48_000);
+        match all.bitrate {
+            Some(321.. | 0..32 | 144) if all.sample_rate.is_some() && rate >= 32_000 => {
                 return Err(Unfit(
                     "bitrate: at a sample_rate of 32000 and more there are 32 to 320 kbit/s, but not 144",
                 ));
@@ -99,6 +105,7 @@ impl Settings {
             value.map(|value| value.to_string())
         }
         let texts = [
+            text(self.preset),
             text(self.quality),
             text(self.bitrate),
             text(self.channels),
@@ -205,6 +212,7 @@ mod tests {
     fn wishes_are_told_as_they_are_read() {
         let mut settings = Settings::default();
         for (name, text) in [
+            ("preset", "voice"),
             ("quality", " 0 "),
             ("bitrate", ""),
             ("channels", "1"),
@@ -219,6 +227,7 @@ mod tests {
         let told = settings.wishes();
         let texts: Vec<_> = told.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let expected = [
+            ("preset", "voice"),
             ("quality", "0"),
             ("channels", "mono"),
             ("sample_rate", "44100"),
@@ -240,6 +249,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (name, text) in [
+            ("preset", "loud"),
             ("quality", "10"),
             ("quality", "-1"),
             ("quality", "best"),

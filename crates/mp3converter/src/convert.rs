@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use jobs::{Channels, Settings};
+use jobs::{Channels, Preset, Settings};
 use transcode::{Options, Progress, Summary};
 
 use crate::target::{STANDARD, Target, open};
@@ -35,6 +35,9 @@ pub struct Arguments {
     /// Overwrites what is there
     #[arg(short, long)]
     force: bool,
+    /// Settings for a purpose; what you set beside it counts more
+    #[arg(short, long, value_name = "voice|podcast|music|small")]
+    preset: Option<Preset>,
     /// Variable bit rate, from 0 (best) to 9 (smallest) [default: 2]
     #[arg(short, long, value_name = "0-9", conflicts_with = "bitrate")]
     quality: Option<u8>,
@@ -60,8 +63,8 @@ pub struct Arguments {
 
 impl Arguments {
     fn settings(&self) -> Settings {
-        let &Self { quality, bitrate, channels, sample_rate, start, end, .. } = self;
-        Settings { quality, bitrate, channels, sample_rate, stream: self.stream.clone(), start, end }
+        let &Self { preset, quality, bitrate, channels, sample_rate, start, end, .. } = self;
+        Settings { preset, quality, bitrate, channels, sample_rate, stream: self.stream.clone(), start, end }
     }
 }
 

@@ -7,6 +7,7 @@ use transcode::{Channels, Encoding, Options, Part, Track};
 
 /// What the owner wants, and the engine's own choice where they leave it open.
 pub fn options(settings: &Settings) -> Options {
+    let settings = settings.expanded();
     let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     Options {
         encoding: match (settings.bitrate, settings.quality) {

@@ -51,6 +51,8 @@ pub struct Conversion {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "what [`Settings`] look like, described here")]
 pub struct Asked {
+    /// `voice`, `podcast`, `music` or `small`.
+    preset: Option<String>,
     /// VBR quality, 0 (best) to 9 (smallest).
     quality: Option<u8>,
     /// Constant bit rate, in kbit/s.

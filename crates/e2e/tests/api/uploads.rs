@@ -77,6 +77,10 @@ async fn the_mp3_is_as_it_was_asked_for() {
     let low = ada.outcome(&accepted(send(&ada, "?sample_rate=16000&stream=1", file()).await).await).await;
     assert_eq!((&low["sample_rate"], &low["stream"]), (&16_000.into(), &"1".into()));
     assert_eq!(media::decode_mp3(&ada.mp3(&low).await).expect("an MP3").rate, 16_000);
+    let voice = ada.outcome(&accepted(send(&ada, "?preset=voice&sample_rate=22050", file()).await).await).await;
+    assert_eq!((&voice["preset"], &voice["channels"]), (&"voice".into(), &Value::Null));
+    let mp3 = media::decode_mp3(&ada.mp3(&voice).await).expect("an MP3");
+    assert_eq!((mp3.rate, mp3.channels), (22_050, 1));
     let missing = ada.outcome(&accepted(send(&ada, "?stream=2", file()).await).await).await;
     assert_eq!(missing["reason"], "there is no sound track 2: this video has only 1");
 
@@ -88,6 +92,8 @@ async fn the_mp3_is_as_it_was_asked_for() {
         ("?quality=1&bitrate=128", file()),
         ("?quality=1", wished()),
         ("?channels=5.1", file()),
+        ("?preset=loud", file()),
+        ("?preset=voice&bitrate=320", file()),
         ("?sample_rate=96000", file()),
         ("?sample_rate=8000&bitrate=320", file()),
         ("?stream=0", file()),
@@ -104,7 +110,7 @@ async fn the_mp3_is_as_it_was_asked_for() {
     }
     let kept = async || {
         let list: Value = ada.get("/v1/conversions").await.json().await.expect("JSON");
-        list["conversions"].as_array().expect("a list").len() == 8
+        list["conversions"].as_array().expect("a list").len() == 9
     };
     eventually(std::time::Duration::from_secs(10), kept).await;
 }

@@ -11,6 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "read as texts, described here")]
 pub struct Wishes {
+    /// Settings for a purpose, each of which counts only where the others leave it open.
+    /// `voice`: mono, 24 kHz, quality 6. `podcast`: 128 kbit/s, 44.1 kHz. `music`: quality 0. `small`: 24 kHz, quality 8.
+    #[param(example = "voice")]
+    #[schema(example = "voice")]
+    preset: Option<String>,
     /// Variable bit rate: 0 (best) to 9 (smallest). Without a wish it is 2. Not together with `bitrate`.
     #[param(maximum = 9)]
     #[schema(maximum = 9)]
