@@ -181,13 +181,15 @@ test("options, by keyboard: a part of a film, in mono", async () => {
   assert.match(await page.getByLabel("End at").evaluate((input) => input.validationMessage), /after the beginning/);
   await page.keyboard.press("Control+A");
   await page.keyboard.type("00:00:07.5");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("Ein Stück & mehr");
   await shot("options");
   const [answer] = await Promise.all([
     page.waitForResponse((response) => response.request().method() === "POST" && response.url().includes("/v1/conversions?")),
     page.locator("#files").setInputFiles({ name: "part.mp4", mimeType: "video/mp4", buffer: readFileSync(film("short.mp4")) }),
   ]);
-  const { channels, sample_rate, stream, start, end } = await answer.json();
-  assert.deepEqual({ channels, sample_rate, stream, start, end }, { channels: "mono", sample_rate: 24000, stream: "1", start: 5, end: 7.5 });
+  const { channels, sample_rate, stream, start, end, title } = await answer.json();
+  assert.deepEqual({ channels, sample_rate, stream, start, end, title }, { channels: "mono", sample_rate: 24000, stream: "1", start: 5, end: 7.5, title: "Ein Stück & mehr" });
   await inState("part.mp4", "done");
   const { conversions } = await page.evaluate(async () => (await fetch("/v1/conversions")).json());
   assert.equal(conversions.find((one) => one.filename === "part.mp4").duration_s, 2.5);

@@ -15,6 +15,7 @@ mod mongo;
 mod preset;
 mod settings;
 mod sqlite;
+mod tags;
 
 use std::{str::FromStr, time::Duration};
 
@@ -23,6 +24,7 @@ use time::OffsetDateTime;
 
 pub use preset::Preset;
 pub use settings::{Channels, Settings, Unfit, sample_rate, seconds, stream};
+pub use tags::Tags;
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]

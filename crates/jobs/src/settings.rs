@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Preset;
+use crate::{Preset, Tags};
 
 /// All bit rates that MP3 knows, in kbit/s; which of them there are depends on the film's sample rate.
 const BIT_RATES: [u32; 18] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320];
@@ -33,6 +33,8 @@ pub struct Settings {
     pub start: Option<f64>,
     /// Where it ends.
     pub end: Option<f64>,
+    #[serde(flatten)]
+    pub tags: Tags,
 }
 
 /// `mono` or `stereo`.
@@ -50,7 +52,24 @@ pub struct Unfit(pub &'static str);
 
 impl Settings {
     /// The names of all settings.
-    pub const NAMES: [&str; 8] = ["preset", "quality", "bitrate", "channels", "sample_rate", "stream", "start", "end"];
+    pub const NAMES: [&str; 16] = [
+        "preset",
+        "quality",
+        "bitrate",
+        "channels",
+        "sample_rate",
+        "stream",
+        "start",
+        "end",
+        "title",
+        "artist",
+        "album",
+        "album_artist",
+        "year",
+        "genre",
+        "track",
+        "comment",
+    ];
 
     /// Notes a wish; an empty one, as forms send along, is none. False: there is no such setting.
     ///
@@ -67,7 +86,7 @@ impl Settings {
             "stream" => self.stream = text.map(stream).transpose()?,
             "start" => self.start = text.map(seconds).transpose()?,
             "end" => self.end = text.map(seconds).transpose()?,
-            _ => return Ok(false),
+            _ => return self.tags.note(name, text),
         }
         Ok(true)
     }
@@ -104,17 +123,18 @@ impl Settings {
         fn text(value: Option<impl ToString>) -> Option<String> {
             value.map(|value| value.to_string())
         }
-        let texts = [
-            text(self.preset),
-            text(self.quality),
-            text(self.bitrate),
-            text(self.channels),
-            text(self.sample_rate),
-            text(self.stream.as_ref()),
-            text(self.start),
-            text(self.end),
+        let all = [
+            ("preset", text(self.preset)),
+            ("quality", text(self.quality)),
+            ("bitrate", text(self.bitrate)),
+            ("channels", text(self.channels)),
+            ("sample_rate", text(self.sample_rate)),
+            ("stream", text(self.stream.as_ref())),
+            ("start", text(self.start)),
+            ("end", text(self.end)),
         ];
-        Self::NAMES.into_iter().zip(texts).filter_map(|(name, text)| Some((name, text?))).collect()
+        let all = all.into_iter().chain(self.tags.all().map(|(name, tag)| (name, text(tag))));
+        all.filter_map(|(name, text)| Some((name, text?))).collect()
     }
 }
 
@@ -220,6 +240,9 @@ mod tests {
             ("stream", "DE"),
             ("start", "1:05"),
             ("end", "65.25"),
+            ("title", " Ünder; \"quoted\" "),
+            ("year", "1999"),
+            ("track", "3/12"),
         ] {
             assert_eq!(settings.note(name, text), Ok(true), "{name}");
         }
@@ -234,6 +257,9 @@ mod tests {
             ("stream", "de"),
             ("start", "65"),
             ("end", "65.25"),
+            ("title", "Ünder; \"quoted\""),
+            ("year", "1999"),
+            ("track", "3/12"),
         ];
         assert_eq!(texts, expected);
         let mut again = Settings::default();
@@ -241,7 +267,10 @@ mod tests {
             assert_eq!(again.note(name, text), Ok(true));
         }
         assert_eq!(again, settings);
+        let json = serde_json::to_string(&settings).expect("JSON");
+        assert_eq!(serde_json::from_str::<Settings>(&json).expect("reads"), settings);
         assert_eq!(again.note("file", "x"), Ok(false));
+        assert!(again.note("comment", &"x".repeat(1001)).is_err());
         assert!(Settings::NAMES.iter().all(|name| again.note(name, "") == Ok(true)));
         assert_eq!(again, Settings::default());
     }
@@ -263,6 +292,10 @@ mod tests {
             ("stream", "+1"),
             ("stream", "german"),
             ("stream", "70000"),
+            ("year", "99"),
+            ("year", "MMXX"),
+            ("track", "3/"),
+            ("track", "one"),
             ("start", "soon"),
             ("end", "1:99"),
         ] {

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use jobs::{Channels, Preset, Settings};
+use jobs::{Channels, Preset, Settings, Unfit};
 use transcode::{Options, Progress, Summary};
 
 use crate::target::{STANDARD, Target, open};
@@ -59,22 +59,63 @@ pub struct Arguments {
     /// Ends so far into the film
     #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
     end: Option<f64>,
+    #[command(flatten)]
+    tags: Tags,
+}
+
+/// Clap's view of [`jobs::Tags`].
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Tags, where you know better than the film")]
+struct Tags {
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    artist: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    album: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    album_artist: Option<String>,
+    #[arg(long, value_name = "YYYY")]
+    year: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    genre: Option<String>,
+    #[arg(long, value_name = "N or N/ALL")]
+    track: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
 }
 
 impl Arguments {
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> Result<Settings, Unfit> {
         let &Self { preset, quality, bitrate, channels, sample_rate, start, end, .. } = self;
-        Settings { preset, quality, bitrate, channels, sample_rate, stream: self.stream.clone(), start, end }
+        let stream = self.stream.clone();
+        let mut settings =
+            Settings { preset, quality, bitrate, channels, sample_rate, stream, start, end, ..Settings::default() };
+        let tags = &self.tags;
+        for (name, text) in [
+            ("title", &tags.title),
+            ("artist", &tags.artist),
+            ("album", &tags.album),
+            ("album_artist", &tags.album_artist),
+            ("year", &tags.year),
+            ("genre", &tags.genre),
+            ("track", &tags.track),
+            ("comment", &tags.comment),
+        ] {
+            settings.note(name, text.as_deref().unwrap_or_default())?;
+        }
+        settings.check()?;
+        Ok(settings)
     }
 }
 
 pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    arguments.settings().check()?;
+    let settings = arguments.settings()?;
     let targets = Target::of_each(&arguments.inputs, &arguments.output)?;
     let stop = stop_on_ctrl_c()?;
     let mut failed = 0;
     for (input, target) in arguments.inputs.iter().zip(&targets) {
-        match one(input, target, arguments, &stop) {
+        match one(input, target, (arguments, &settings), &stop) {
             Ok(()) => {}
             Err(_) if stop.load(Ordering::Relaxed) => {
                 eprintln!("mp3converter: stopped; {target} was not made");
@@ -110,13 +151,18 @@ fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn one(input: &Path, target: &Target, arguments: &Arguments, stop: &AtomicBool) -> anyhow::Result<()> {
+fn one(
+    input: &Path,
+    target: &Target,
+    (arguments, settings): (&Arguments, &Settings),
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     // Before the work, so that nobody waits for a name that is taken.
     let draft = target.draft(arguments.force)?;
     let file = open(input)?;
     let title = input.file_stem().filter(|_| input.as_os_str() != STANDARD);
     let title_fallback = title.map(|stem| stem.to_string_lossy().into_owned());
-    let options = Options { title_fallback, ..converter::options(&arguments.settings()) };
+    let options = Options { title_fallback, ..converter::options(settings) };
 
     let bar = bar(input);
     let started = Instant::now();

@@ -67,7 +67,7 @@ where
     }
     monitor.set_total(streams::likely_duration(&source, stream).map(|whole| part.length_of(whole)));
 
-    let tag = tags::id3(&source, stream, options.title_fallback.as_deref())?;
+    let tag = tags::id3(&source, stream, options)?;
     let mut chain = Chain::new(sink, options, tag);
     let mut cut = Cut::new(&source, stream, part);
     let mut span = Span::default();

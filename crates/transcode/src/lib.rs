@@ -5,11 +5,12 @@
 //! The stages are modules in the order the sound passes them:
 //! `reader` → `input` (probe, demux) → `decode` → `cut` → `resample` → `encode` → `sink`,
 //! tied together by `convert`; `clock` tells `cut` where in the file a frame stands, and `tags`
-//! makes the ID3 tag that stands in front.
+//! makes the ID3 tag that stands in front, with the cover and `chapters`.
 //!
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
 //! are ever opened, no protocol is, and every length is bounded.
 
+mod chapters;
 mod clock;
 mod convert;
 mod cut;
@@ -35,6 +36,7 @@ pub use error::Error;
 pub use ffmpeg::versions;
 pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
+pub use tags::Tag;
 
 /// How to convert; `Options::default()` is VBR V2, at most 48 hours of sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct Options {
     pub max_duration: Duration,
     /// A larger MP3 than this is refused with [`Error::TooLarge`].
     pub max_output_bytes: Option<u64>,
+    /// What the ID3 tag shall say, whatever the container says.
+    pub tags: Vec<(Tag, String)>,
     /// The ID3 title when the container has none; usually the file's name without its extension.
     pub title_fallback: Option<String>,
 }
@@ -66,6 +70,7 @@ impl Default for Options {
             part: Part::default(),
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
+            tags: Vec::new(),
             title_fallback: None,
         }
     }

@@ -156,6 +156,7 @@ impl Worker {
             job_id: Some(job.id.clone()),
         };
         let writer = self.mp3s.create(output.clone(), meta).await.map_err(Ended::broken)?;
+        let writer = writer.keeping_head(transcode::HEAD_MAX);
         let options = transcode::Options {
             max_duration: self.config.max_duration,
             title_fallback: stem,

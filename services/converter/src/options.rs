@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jobs::Settings;
-use transcode::{Channels, Encoding, Options, Part, Track};
+use jobs::{Settings, Tags};
+use transcode::{Channels, Encoding, Options, Part, Tag, Track};
 
 /// What the owner wants, and the engine's own choice where they leave it open.
 pub fn options(settings: &Settings) -> Options {
@@ -25,6 +25,21 @@ pub fn options(settings: &Settings) -> Options {
             Err(_) => Track::Language(text.to_owned()),
         }),
         part: Part { start: settings.start.map(time).unwrap_or_default(), end: settings.end.map(time) },
+        tags: tags(settings.tags),
         ..Options::default()
     }
+}
+
+fn tags(tags: Tags) -> Vec<(Tag, String)> {
+    let all = [
+        (Tag::Title, tags.title),
+        (Tag::Artist, tags.artist),
+        (Tag::Album, tags.album),
+        (Tag::AlbumArtist, tags.album_artist),
+        (Tag::Year, tags.year),
+        (Tag::Genre, tags.genre),
+        (Tag::Track, tags.track),
+        (Tag::Comment, tags.comment),
+    ];
+    all.into_iter().filter_map(|(tag, text)| Some((tag, text?))).collect()
 }

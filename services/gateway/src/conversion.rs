@@ -67,6 +67,22 @@ pub struct Asked {
     start: Option<f64>,
     /// Where in the film the MP3 ends, in seconds.
     end: Option<f64>,
+    /// Title, in place of the film's own.
+    title: Option<String>,
+    /// Artist, in place of the film's own.
+    artist: Option<String>,
+    /// Album, in place of the film's own.
+    album: Option<String>,
+    /// Artist of the whole album, in place of the film's own.
+    album_artist: Option<String>,
+    /// Year, in place of the film's own.
+    year: Option<String>,
+    /// Genre, in place of the film's own.
+    genre: Option<String>,
+    /// Number of the track, as `3` or `3/12`, in place of the film's own.
+    track: Option<String>,
+    /// Comment, in place of the film's own.
+    comment: Option<String>,
 }
 
 impl Conversion {

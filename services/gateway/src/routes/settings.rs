@@ -47,6 +47,26 @@ pub struct Wishes {
     #[param(example = "4000")]
     #[schema(example = "4000")]
     end: Option<String>,
+    /// Title, in place of the film's own. Up to 1000 characters.
+    title: Option<String>,
+    /// Artist, in place of the film's own. Up to 1000 characters.
+    artist: Option<String>,
+    /// Album, in place of the film's own. Up to 1000 characters.
+    album: Option<String>,
+    /// Artist of the whole album, in place of the film's own. Up to 1000 characters.
+    album_artist: Option<String>,
+    /// Year, in place of the film's own.
+    #[param(example = "2019")]
+    #[schema(example = "2019")]
+    year: Option<String>,
+    /// Genre, in place of the film's own. Up to 1000 characters.
+    genre: Option<String>,
+    /// Number of the track, as `3` or `3/12`, in place of the film's own.
+    #[param(example = "3/12")]
+    #[schema(example = "3/12")]
+    track: Option<String>,
+    /// Comment, in place of the film's own. Up to 1000 characters.
+    comment: Option<String>,
 }
 
 /// The wishes in a request's query; other names there mean nothing.

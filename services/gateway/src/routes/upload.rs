@@ -35,8 +35,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A longer `Idempotency-Key` is refused.
 const LONGEST_KEY: usize = 255;
-/// No wish in a form is longer.
-const LONGEST_WISH: usize = 64;
+/// No wish in a form is longer: 1000 characters of a tag.
+const LONGEST_WISH: usize = 4_000;
 
 /// Which of the two layers is spoken.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ export function options() {
   const times = ["start", "end"].map(byId);
   const [start, end] = times;
   const stream = byId("stream");
-  const texts = [stream, ...times];
+  const texts = [stream, ...times, ...["title", "artist", "album"].map(byId)];
 
   function judge() {
     const [from, to] = times.map((input) => (input.value.trim() === "" ? null : seconds(input.value.trim())));
@@ -44,7 +44,7 @@ export function options() {
     return false;
   }
 
-  /** The options as a query. Tracks and parts are one film's, so they are not kept for the next. */
+  /** The options as a query. Texts are about one film, so they are not kept for the next. */
   function take() {
     const query = new URLSearchParams(quality.value);
     for (const input of [...tastes, ...texts]) {
