@@ -165,6 +165,8 @@ test("options, by keyboard: a part of a film, in mono", async () => {
   await page.keyboard.press("Tab");
   await page.getByLabel("Sample rate").selectOption("24000");
   await page.keyboard.press("Tab");
+  await page.getByLabel("Loudness").selectOption("-16");
+  await page.keyboard.press("Tab");
   await page.keyboard.type("7th");
   await page.getByRole("button", { name: "Choose videos" }).click();
   assert.equal(await page.evaluate(() => document.activeElement.id), "stream");

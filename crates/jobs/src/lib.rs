@@ -23,7 +23,7 @@ use common::{Id, Message, Secret};
 use time::OffsetDateTime;
 
 pub use preset::Preset;
-pub use settings::{Channels, Settings, Unfit, sample_rate, seconds, stream};
+pub use settings::{Channels, Settings, Unfit, normalize, sample_rate, seconds, stream};
 pub use tags::Tags;
 
 /// The ledger. Cheap to clone.

@@ -30,8 +30,10 @@ impl Preset {
             Self::Voice => {
                 Settings { quality: Some(6), channels: Some(Channels::Mono), sample_rate: Some(24_000), ..open }
             }
-            Self::Podcast => Settings { bitrate: Some(128), sample_rate: Some(44_100), ..open },
-            Self::Music => Settings { quality: Some(0), ..open },
+            Self::Podcast => {
+                Settings { bitrate: Some(128), sample_rate: Some(44_100), normalize: Some("-16".to_owned()), ..open }
+            }
+            Self::Music => Settings { quality: Some(0), normalize: Some("-14".to_owned()), ..open },
             Self::Small => Settings { quality: Some(8), sample_rate: Some(24_000), ..open },
         }
     }
@@ -48,6 +50,7 @@ impl Settings {
         }
         all.channels = all.channels.or(usual.channels);
         all.sample_rate = all.sample_rate.or(usual.sample_rate);
+        all.normalize = all.normalize.or(usual.normalize);
         all
     }
 }
@@ -92,7 +95,9 @@ mod tests {
         let own = Settings { bitrate: Some(96), channels: Some(Channels::Stereo), ..voice.clone() };
         let all = own.expanded();
         assert_eq!((all.quality, all.bitrate, all.channels), (None, Some(96), Some(Channels::Stereo)));
-        let podcast = Settings { preset: Some(Preset::Podcast), quality: Some(4), ..Settings::default() };
+        let normalize = Some("off".to_owned());
+        let podcast = Settings { preset: Some(Preset::Podcast), quality: Some(4), normalize, ..Settings::default() };
+        assert_eq!(podcast.expanded().normalize.as_deref(), Some("off"));
         assert_eq!((podcast.expanded().quality, podcast.expanded().bitrate), (Some(4), None));
         // Each would do alone.
         let error = Settings { bitrate: Some(320), ..voice }.check().expect_err("no such MP3");

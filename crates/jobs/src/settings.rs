@@ -27,6 +27,8 @@ pub struct Settings {
     pub channels: Option<Channels>,
     /// In Hz.
     pub sample_rate: Option<u32>,
+    /// How loud: in LUFS, or `off`.
+    pub normalize: Option<String>,
     /// Which sound track: a number, counting from 1, or a language by its ISO 639 code.
     pub stream: Option<String>,
     /// Where the wanted part of the sound begins, in seconds of the film.
@@ -52,12 +54,13 @@ pub struct Unfit(pub &'static str);
 
 impl Settings {
     /// The names of all settings.
-    pub const NAMES: [&str; 16] = [
+    pub const NAMES: [&str; 17] = [
         "preset",
         "quality",
         "bitrate",
         "channels",
         "sample_rate",
+        "normalize",
         "stream",
         "start",
         "end",
@@ -83,6 +86,7 @@ impl Settings {
             "bitrate" => self.bitrate = text.map(bitrate).transpose()?,
             "channels" => self.channels = text.map(str::parse).transpose()?,
             "sample_rate" => self.sample_rate = text.map(sample_rate).transpose()?,
+            "normalize" => self.normalize = text.map(normalize).transpose()?,
             "stream" => self.stream = text.map(stream).transpose()?,
             "start" => self.start = text.map(seconds).transpose()?,
             "end" => self.end = text.map(seconds).transpose()?,
@@ -129,6 +133,7 @@ impl Settings {
             ("bitrate", text(self.bitrate)),
             ("channels", text(self.channels)),
             ("sample_rate", text(self.sample_rate)),
+            ("normalize", text(self.normalize.as_ref())),
             ("stream", text(self.stream.as_ref())),
             ("start", text(self.start)),
             ("end", text(self.end)),
@@ -174,6 +179,13 @@ pub fn sample_rate(text: &str) -> Result<u32, Unfit> {
     rate.ok_or(Unfit(
         "sample_rate: one of MP3's is expected, in Hz: 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or 48000",
     ))
+}
+
+/// Whole LUFS from -40 to -6, or `off`.
+pub fn normalize(text: &str) -> Result<String, Unfit> {
+    let is_loudness = text.parse().is_ok_and(|lufs| (-40..=-6_i8).contains(&lufs));
+    let text = Some(text.to_owned()).filter(|_| is_loudness || text == "off");
+    text.ok_or(Unfit("normalize: whole LUFS from -40 to -6 are expected, such as -16, or off"))
 }
 
 /// The number of a sound track, or its language, in small letters.
@@ -237,6 +249,7 @@ mod tests {
             ("bitrate", ""),
             ("channels", "1"),
             ("sample_rate", "44100"),
+            ("normalize", "-16"),
             ("stream", "DE"),
             ("start", "1:05"),
             ("end", "65.25"),
@@ -254,6 +267,7 @@ mod tests {
             ("quality", "0"),
             ("channels", "mono"),
             ("sample_rate", "44100"),
+            ("normalize", "-16"),
             ("stream", "de"),
             ("start", "65"),
             ("end", "65.25"),
@@ -288,6 +302,9 @@ mod tests {
             ("channels", "Mono"),
             ("sample_rate", "44.1"),
             ("sample_rate", "96000"),
+            ("normalize", "16"),
+            ("normalize", "-5"),
+            ("normalize", "on"),
             ("stream", "0"),
             ("stream", "+1"),
             ("stream", "german"),

@@ -50,6 +50,9 @@ pub struct Arguments {
     /// Sample rate in Hz, one of MP3's [default: as the film has]
     #[arg(long, value_name = "HZ", value_parser = jobs::sample_rate)]
     sample_rate: Option<u32>,
+    /// As loud as this, in LUFS (EBU R 128), such as -16; reads the input twice
+    #[arg(long, value_name = "LUFS|off", value_parser = jobs::normalize, allow_negative_numbers = true)]
+    normalize: Option<String>,
     /// Which sound track: its number, counting from 1, or its language, such as en or deu
     #[arg(long, value_name = "NUMBER|LANGUAGE", value_parser = jobs::stream)]
     stream: Option<String>,
@@ -88,9 +91,18 @@ struct Tags {
 impl Arguments {
     fn settings(&self) -> Result<Settings, Unfit> {
         let &Self { preset, quality, bitrate, channels, sample_rate, start, end, .. } = self;
-        let stream = self.stream.clone();
-        let mut settings =
-            Settings { preset, quality, bitrate, channels, sample_rate, stream, start, end, ..Settings::default() };
+        let mut settings = Settings {
+            preset,
+            quality,
+            bitrate,
+            channels,
+            sample_rate,
+            normalize: self.normalize.clone(),
+            stream: self.stream.clone(),
+            start,
+            end,
+            ..Settings::default()
+        };
         let tags = &self.tags;
         for (name, text) in [
             ("title", &tags.title),

@@ -11,7 +11,10 @@ use crate::decode::{Decoder, codec_name};
 use crate::encode::Encoder;
 use crate::ffmpeg::rescale_to_micros;
 use crate::input::Source;
+use crate::loudness::{Level, Leveller};
+use crate::measure::measure;
 use crate::monitor::{Monitor, Progress};
+use crate::reader::Shared;
 use crate::resample::{MP3_RATES, Resampler, Target};
 use crate::sink::{Output, Sink};
 use crate::streams::{self, Claim};
@@ -49,26 +52,73 @@ fn run<'m, R>(input: R, sink: &mut dyn Sink, options: &Options, monitor: &'m Mon
 where
     R: Read + Seek + Send + 'static,
 {
+    check(options)?;
+    let Some(lufs) = options.loudness else {
+        return pass(input, sink, options, None, monitor);
+    };
+    monitor.expect_two_passes();
+    let input = Shared::new(input);
+    let (level, measured) = measure(input.clone(), lufs, options, monitor)?;
+    monitor.begin_second_pass(measured);
+    pass(input, sink, options, level, monitor)
+}
+
+/// What no file can make good.
+fn check(options: &Options) -> Result<(), Error> {
     let part = options.part;
     if part.end.is_some_and(|end| end <= part.start) {
         return Err(Error::EmptyPart);
     }
-    if let Some(rate) = options.sample_rate.filter(|rate| !MP3_RATES.contains(rate)) {
-        return Err(Error::SampleRate(rate));
+    match options.sample_rate.filter(|rate| !MP3_RATES.contains(rate)) {
+        Some(rate) => Err(Error::SampleRate(rate)),
+        None => Ok(()),
     }
-    let mut source = Source::open(input, monitor)?;
-    let (stream, mut decoder) = open_decoder(&source, options.track.as_ref())?;
-    source.select(stream);
-    let claim = Claim::of(&source, stream);
-    if let Claim::Track(duration) = claim
-        && part.length_of(duration) > options.max_duration
+}
+
+/// A file whose sound is ready to be read.
+pub(crate) struct Opened<'m> {
+    pub(crate) source: Source<'m>,
+    pub(crate) stream: usize,
+    pub(crate) decoder: Decoder,
+    claim: Claim,
+}
+
+impl<'m> Opened<'m> {
+    pub(crate) fn new<R>(input: R, options: &Options, monitor: &'m Monitor<'m>) -> Result<Self, Error>
+    where
+        R: Read + Seek + Send + 'static,
     {
-        return Err(too_long(options));
+        let part = options.part;
+        let mut source = Source::open(input, monitor)?;
+        let (stream, decoder) = open_decoder(&source, options.track.as_ref())?;
+        source.select(stream);
+        let claim = Claim::of(&source, stream);
+        if let Claim::Track(duration) = claim
+            && part.length_of(duration) > options.max_duration
+        {
+            return Err(too_long(options));
+        }
+        monitor.set_total(streams::likely_duration(&source, stream).map(|whole| part.length_of(whole)));
+        Ok(Self { source, stream, decoder, claim })
     }
-    monitor.set_total(streams::likely_duration(&source, stream).map(|whole| part.length_of(whole)));
+}
+
+/// Decodes and encodes, once.
+fn pass<'m, R>(
+    input: R,
+    sink: &mut dyn Sink,
+    options: &Options,
+    level: Option<Level>,
+    monitor: &'m Monitor<'m>,
+) -> Result<Summary, Error>
+where
+    R: Read + Seek + Send + 'static,
+{
+    let part = options.part;
+    let Opened { mut source, stream, mut decoder, claim } = Opened::new(input, options, monitor)?;
 
     let tag = tags::id3(&source, stream, options)?;
-    let mut chain = Chain::new(sink, options, tag);
+    let mut chain = Chain::new(sink, options, level, tag);
     let mut cut = Cut::new(&source, stream, part);
     let mut span = Span::default();
     while !cut.is_over()
@@ -188,13 +238,14 @@ fn tolerated(claimed: Duration) -> Duration {
     (claimed - claimed / 20).saturating_sub(Duration::from_secs(2))
 }
 
-fn too_long(options: &Options) -> Error {
+pub(crate) fn too_long(options: &Options) -> Error {
     Error::TooLong { limit: options.max_duration }
 }
 
 /// Frames in, MP3 into the sink.
 struct Chain<'a> {
     options: &'a Options,
+    level: Option<Level>,
     output: Output<'a>,
     /// Goes out with the first sound.
     tag: Vec<u8>,
@@ -205,12 +256,13 @@ struct Chain<'a> {
 struct Running {
     target: Target,
     resampler: Resampler,
+    leveller: Option<Leveller>,
     encoder: Encoder,
 }
 
 impl<'a> Chain<'a> {
-    fn new(sink: &'a mut dyn Sink, options: &'a Options, tag: Vec<u8>) -> Self {
-        Self { options, output: Output::new(sink, options.max_output_bytes), tag, running: None }
+    fn new(sink: &'a mut dyn Sink, options: &'a Options, level: Option<Level>, tag: Vec<u8>) -> Self {
+        Self { options, level, output: Output::new(sink, options.max_output_bytes), tag, running: None }
     }
 
     /// Length of the sound taken so far.
@@ -226,7 +278,7 @@ impl<'a> Chain<'a> {
         let running = match &mut self.running {
             Some(running) => running,
             none => {
-                let running = none.insert(Running::new(frame, self.options)?);
+                let running = none.insert(Running::new(frame, self.options, self.level)?);
                 self.output.append(|out| {
                     out.extend_from_slice(&self.tag);
                     Ok(())
@@ -238,7 +290,10 @@ impl<'a> Chain<'a> {
             running.drain(&mut self.output)?;
             running.resampler = Resampler::new(frame, running.target)?;
         }
-        let planes = running.resampler.convert(frame, part)?;
+        let mut planes = running.resampler.convert(frame, part)?;
+        if let Some(leveller) = &mut running.leveller {
+            planes = leveller.pass(planes)?;
+        }
         self.output.append(|out| running.encoder.encode(planes, out))?;
         if running.duration() > self.options.max_duration {
             return Err(too_long(self.options));
@@ -251,6 +306,10 @@ impl<'a> Chain<'a> {
             return Err(Error::NoSound);
         };
         running.drain(&mut self.output)?;
+        if let Some(leveller) = &mut running.leveller {
+            let planes = leveller.flush()?;
+            self.output.append(|out| running.encoder.encode(planes, out))?;
+        }
         self.output.append(|out| running.encoder.finish(out))?;
         self.output.flush()?;
         let head = running.encoder.head_frame();
@@ -269,27 +328,38 @@ impl<'a> Chain<'a> {
 }
 
 impl Running {
-    fn new(frame: &Audio, options: &Options) -> Result<Self, Error> {
+    fn new(frame: &Audio, options: &Options, level: Option<Level>) -> Result<Self, Error> {
         let target = Target::nearest(frame, options);
-        Ok(Self { target, encoder: Encoder::new(options.encoding, target)?, resampler: Resampler::new(frame, target)? })
+        Ok(Self {
+            target,
+            resampler: Resampler::new(frame, target)?,
+            leveller: level.map(|level| Leveller::new(level, target)).transpose()?,
+            encoder: Encoder::new(options.encoding, target)?,
+        })
     }
 
     fn duration(&self) -> Duration {
-        let samples = u128::from(self.encoder.samples());
-        let nanos = samples * 1_000_000_000 / u128::from(self.target.rate);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        duration(self.encoder.samples(), self.target.rate)
     }
 
     /// Encodes what the resampler still holds.
     fn drain(&mut self, output: &mut Output<'_>) -> Result<(), Error> {
         loop {
-            let planes = self.resampler.flush()?;
+            let mut planes = self.resampler.flush()?;
             if planes[0].is_empty() {
                 return Ok(());
+            }
+            if let Some(leveller) = &mut self.leveller {
+                planes = leveller.pass(planes)?;
             }
             output.append(|out| self.encoder.encode(planes, out))?;
         }
     }
+}
+
+pub(crate) fn duration(samples: u64, rate: u32) -> Duration {
+    let nanos = u128::from(samples) * 1_000_000_000 / u128::from(rate);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! libraries, encodes it with LAME and hands the MP3 to a [`Sink`] while it is being made.
 //!
 //! The stages are modules in the order the sound passes them:
-//! `reader` → `input` (probe, demux) → `decode` → `cut` → `resample` → `encode` → `sink`,
-//! tied together by `convert`; `clock` tells `cut` where in the file a frame stands, and `tags`
+//! `reader` → `input` (probe, demux) → `decode` → `cut` → `resample` → `loudness` → `encode` →
+//! `sink`, tied together by `convert`; where a loudness is wished for, `measure` comes first; `clock` tells `cut` where in the file a frame stands, and `tags`
 //! makes the ID3 tag that stands in front, with the cover and `chapters`.
 //!
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
@@ -21,6 +21,9 @@ mod ffmpeg;
 mod headers;
 mod input;
 mod language;
+mod limiter;
+mod loudness;
+mod measure;
 mod monitor;
 mod reader;
 mod resample;
@@ -46,6 +49,9 @@ pub struct Options {
     pub channels: Option<Channels>,
     /// In Hz, one of the nine that MP3 has. `None`: the source's own, or the nearest above.
     pub sample_rate: Option<u32>,
+    /// Turns the sound up or down to this loudness, in LUFS (EBU R 128). Peaks are held below -1.5
+    /// dBTP. The input is read twice, and [`Progress`] covers both.
+    pub loudness: Option<i8>,
     /// `None`: the one that the container, or its number of channels, puts first.
     pub track: Option<Track>,
     /// Only this part of the sound.
@@ -66,6 +72,7 @@ impl Default for Options {
             encoding: Encoding::default(),
             channels: None,
             sample_rate: None,
+            loudness: None,
             track: None,
             part: Part::default(),
             max_duration: Duration::from_secs(48 * 3600),
@@ -80,7 +87,7 @@ impl Options {
     /// Whether something other than [`encoding`](Self::encoding) asks for another sound than the
     /// source's own.
     pub fn changes_sound(&self) -> bool {
-        self.channels.is_some() || self.sample_rate.is_some() || self.part != Part::default()
+        self.channels.is_some() || self.sample_rate.is_some() || self.loudness.is_some() || self.part != Part::default()
     }
 }
 

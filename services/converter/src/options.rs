@@ -20,6 +20,8 @@ pub fn options(settings: &Settings) -> Options {
             jobs::Channels::Stereo => Channels::Stereo,
         }),
         sample_rate: settings.sample_rate,
+        // Of its texts only `off` is no number.
+        loudness: settings.normalize.as_deref().and_then(|text| text.parse().ok()),
         track: settings.stream.as_deref().map(|text| match text.parse() {
             Ok(number) => Track::Number(number),
             Err(_) => Track::Language(text.to_owned()),

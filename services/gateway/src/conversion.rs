@@ -61,6 +61,8 @@ pub struct Asked {
     channels: Option<String>,
     /// Sample rate, in Hz.
     sample_rate: Option<u32>,
+    /// Loudness in LUFS, as text, or `off`.
+    normalize: Option<String>,
     /// The sound track's number, counting from 1, or its language.
     stream: Option<String>,
     /// Where in the film the MP3 begins, in seconds.

@@ -77,8 +77,10 @@ async fn the_mp3_is_as_it_was_asked_for() {
     let low = ada.outcome(&accepted(send(&ada, "?sample_rate=16000&stream=1", file()).await).await).await;
     assert_eq!((&low["sample_rate"], &low["stream"]), (&16_000.into(), &"1".into()));
     assert_eq!(media::decode_mp3(&ada.mp3(&low).await).expect("an MP3").rate, 16_000);
-    let voice = ada.outcome(&accepted(send(&ada, "?preset=voice&sample_rate=22050", file()).await).await).await;
-    assert_eq!((&voice["preset"], &voice["channels"]), (&"voice".into(), &Value::Null));
+    let voice =
+        ada.outcome(&accepted(send(&ada, "?preset=voice&sample_rate=22050&normalize=-16", file()).await).await).await;
+    assert_eq!((&voice["preset"], &voice["normalize"]), (&"voice".into(), &"-16".into()));
+    assert_eq!(voice["channels"], Value::Null, "as it was asked for");
     let mp3 = media::decode_mp3(&ada.mp3(&voice).await).expect("an MP3");
     assert_eq!((mp3.rate, mp3.channels), (22_050, 1));
     let named = Form::new().text("title", "Ünder").text("track", "3/12").part("file", film(&path));
@@ -106,6 +108,7 @@ async fn the_mp3_is_as_it_was_asked_for() {
         ("?sample_rate=8000&bitrate=320", file()),
         ("?stream=0", file()),
         ("?stream=german", file()),
+        ("?normalize=0", file()),
         ("?year=99", file()),
         ("", Form::new().text("comment", "x".repeat(1001)).part("file", film(&path))),
         ("?start=soon", file()),

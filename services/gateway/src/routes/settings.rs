@@ -12,7 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 #[expect(dead_code, reason = "read as texts, described here")]
 pub struct Wishes {
     /// Settings for a purpose, each of which counts only where the others leave it open.
-    /// `voice`: mono, 24 kHz, quality 6. `podcast`: 128 kbit/s, 44.1 kHz. `music`: quality 0. `small`: 24 kHz, quality 8.
+    /// `voice`: mono, 24 kHz, quality 6. `podcast`: 128 kbit/s, 44.1 kHz, -16 LUFS. `music`: quality 0, -14 LUFS.
+    /// `small`: 24 kHz, quality 8.
     #[param(example = "voice")]
     #[schema(example = "voice")]
     preset: Option<String>,
@@ -33,6 +34,12 @@ pub struct Wishes {
     #[param(example = 44100)]
     #[schema(example = 44100)]
     sample_rate: Option<u32>,
+    /// Turns the sound up or down to this loudness, in whole LUFS from -40 to -6 (EBU R 128), peaks being held below
+    /// -1.5 dBTP. The film is
+    /// read twice. `off`: not even if the preset would.
+    #[param(example = "-16")]
+    #[schema(example = "-16")]
+    normalize: Option<String>,
     /// Which sound track: its number, counting from 1, or its language, an ISO 639 code such as `en` or `deu`. One that
     /// the film has not is found out by the conversion, which fails and says what there is. Without a wish it is the
     /// film's main one.

@@ -19,7 +19,7 @@ function remembered(select) {
 }
 
 export function options() {
-  const tastes = ["channels", "sample_rate"].map(byId);
+  const tastes = ["channels", "sample_rate", "normalize"].map(byId);
   const quality = byId("quality");
   const times = ["start", "end"].map(byId);
   const [start, end] = times;
