@@ -41,6 +41,16 @@ pub struct Meta {
     pub filename: Option<String>,
     pub content_type: Option<String>,
     pub job_id: Option<Id>,
+    /// Of a sound, how loud it is, in points of two hexadecimal digits each.
+    pub waveform: Option<String>,
+}
+
+impl Meta {
+    /// The points of the waveform, from 0 to 255, if they are known.
+    pub fn points(&self) -> Option<Vec<u8>> {
+        let digits = self.waveform.as_deref()?.as_bytes().chunks(2);
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    }
 }
 
 /// A complete file.
@@ -211,6 +221,15 @@ impl Writer {
         match &mut self.inner {
             WriterInner::GridFs(writer) => writer.rewrite_head(offset as usize, bytes),
             WriterInner::File(writer) => writer.rewrite_head(offset, bytes),
+        }
+    }
+
+    /// Notes how loud the sound is that was written: points from 0 to 255.
+    pub fn note_waveform(&mut self, points: &[u8]) {
+        let text = points.iter().map(|point| format!("{point:02x}")).collect();
+        match &mut self.inner {
+            WriterInner::GridFs(writer) => writer.meta_mut().waveform = Some(text),
+            WriterInner::File(writer) => writer.meta_mut().waveform = Some(text),
         }
     }
 

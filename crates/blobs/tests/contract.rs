@@ -84,8 +84,14 @@ async fn what_is_known_of_a_file_is_kept(store: Blobs) {
         filename: Some("Füße $x 映画.mkv".to_owned()),
         content_type: Some("video/x-matroska".to_owned()),
         job_id: Some(job),
+        ..Meta::default()
     };
-    store.create(id.clone(), meta.clone()).await.expect("create").finish().await.expect("finish");
+    let mut writer = store.create(id.clone(), meta.clone()).await.expect("create");
+    // Known only when all is written.
+    writer.note_waveform(&[0, 7, 255]);
+    writer.finish().await.expect("finish");
+    let meta = Meta { waveform: Some("0007ff".to_owned()), ..meta };
+    assert_eq!(meta.points(), Some(vec![0, 7, 255]));
     assert_eq!(store.stat(&id).await.expect("stat").expect("there").meta, meta);
 }
 

@@ -143,6 +143,13 @@ test("playing, by mouse and by keyboard, one at a time", async () => {
   await row("long.mp4").getByRole("button", { name: "Play" }).waitFor();
 });
 
+test("a picture of the sound, by the server", async () => {
+  await row("short.mp4").scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => Object.keys(localStorage).some((key) => key.startsWith("peaks:")));
+  const asked = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => new URL(entry.name).pathname));
+  assert.ok(asked.some((path) => path.endsWith("/waveform")), asked.join(" "));
+});
+
 test("downloading, under the film's name", async () => {
   const [download] = await Promise.all([page.waitForEvent("download"), row("short.mp4").getByRole("link", { name: "Download" }).click()]);
   assert.equal(download.suggestedFilename(), "short.mp3");

@@ -11,11 +11,12 @@ use crate::decode::{Decoder, codec_name};
 use crate::encode::Encoder;
 use crate::ffmpeg::rescale_to_micros;
 use crate::input::Source;
-use crate::loudness::{Level, Leveller};
+use crate::loudness::Level;
 use crate::measure::measure;
 use crate::monitor::{Monitor, Progress};
 use crate::reader::Shared;
-use crate::resample::{MP3_RATES, Resampler, Target};
+use crate::resample::{MP3_RATES, Target};
+use crate::shape::Shaper;
 use crate::sink::{Output, Sink};
 use crate::streams::{self, Claim};
 use crate::{Error, Options, Summary, Track, tags, whitelist};
@@ -255,8 +256,7 @@ struct Chain<'a> {
 
 struct Running {
     target: Target,
-    resampler: Resampler,
-    leveller: Option<Leveller>,
+    shaper: Shaper,
     encoder: Encoder,
 }
 
@@ -286,14 +286,11 @@ impl<'a> Chain<'a> {
                 running
             }
         };
-        if !running.resampler.fits(frame) {
+        if !running.shaper.fits(frame) {
             running.drain(&mut self.output)?;
-            running.resampler = Resampler::new(frame, running.target)?;
+            running.shaper.expect(frame)?;
         }
-        let mut planes = running.resampler.convert(frame, part)?;
-        if let Some(leveller) = &mut running.leveller {
-            planes = leveller.pass(planes)?;
-        }
+        let planes = running.shaper.convert(frame, part)?;
         self.output.append(|out| running.encoder.encode(planes, out))?;
         if running.duration() > self.options.max_duration {
             return Err(too_long(self.options));
@@ -306,10 +303,6 @@ impl<'a> Chain<'a> {
             return Err(Error::NoSound);
         };
         running.drain(&mut self.output)?;
-        if let Some(leveller) = &mut running.leveller {
-            let planes = leveller.flush()?;
-            self.output.append(|out| running.encoder.encode(planes, out))?;
-        }
         self.output.append(|out| running.encoder.finish(out))?;
         self.output.flush()?;
         let head = running.encoder.head_frame();
@@ -322,6 +315,7 @@ impl<'a> Chain<'a> {
             sample_rate: running.target.rate,
             channels: running.target.channels as u8,
             bytes_out: self.output.written(),
+            waveform: running.shaper.waveform(),
             ..summary
         })
     }
@@ -332,8 +326,7 @@ impl Running {
         let target = Target::nearest(frame, options);
         Ok(Self {
             target,
-            resampler: Resampler::new(frame, target)?,
-            leveller: level.map(|level| Leveller::new(level, target)).transpose()?,
+            shaper: Shaper::new(frame, target, level)?,
             encoder: Encoder::new(options.encoding, target)?,
         })
     }
@@ -342,15 +335,12 @@ impl Running {
         duration(self.encoder.samples(), self.target.rate)
     }
 
-    /// Encodes what the resampler still holds.
+    /// Encodes what the shaper still holds.
     fn drain(&mut self, output: &mut Output<'_>) -> Result<(), Error> {
         loop {
-            let mut planes = self.resampler.flush()?;
+            let planes = self.shaper.flush()?;
             if planes[0].is_empty() {
                 return Ok(());
-            }
-            if let Some(leveller) = &mut self.leveller {
-                planes = leveller.pass(planes)?;
             }
             output.append(|out| self.encoder.encode(planes, out))?;
         }

@@ -3,8 +3,8 @@
 //! libraries, encodes it with LAME and hands the MP3 to a [`Sink`] while it is being made.
 //!
 //! The stages are modules in the order the sound passes them:
-//! `reader` → `input` (probe, demux) → `decode` → `cut` → `resample` → `loudness` → `encode` →
-//! `sink`, tied together by `convert`; where a loudness is wished for, `measure` comes first; `clock` tells `cut` where in the file a frame stands, and `tags`
+//! `reader` → `input` (probe, demux) → `decode` → `cut` → `shape` (`resample`, `loudness`) →
+//! `encode` → `sink`, tied together by `convert`; where a loudness is wished for, `measure` comes first; `clock` tells `cut` where in the file a frame stands, and `tags`
 //! makes the ID3 tag that stands in front, with the cover and `chapters`.
 //!
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
@@ -27,9 +27,11 @@ mod measure;
 mod monitor;
 mod reader;
 mod resample;
+mod shape;
 mod sink;
 mod streams;
 mod tags;
+mod waveform;
 mod whitelist;
 
 use std::time::Duration;
@@ -155,6 +157,8 @@ pub struct Summary {
     pub sample_rate: u32,
     /// Of the MP3: 1 or 2.
     pub channels: u8,
+    /// How loud it is, in 240 points from 0 to 255, the loudest being 255.
+    pub waveform: Vec<u8>,
     /// Bytes the sink got, tag included.
     pub bytes_out: u64,
     /// FFmpeg's name of the sound track's codec, e.g. `aac`.

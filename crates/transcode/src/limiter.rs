@@ -54,10 +54,14 @@ impl Limiter {
         })
     }
 
-    /// Takes the samples and puts those that are ready in their place.
-    pub(crate) fn pass(&mut self, planes: &mut [Vec<f32>; 2]) -> Result<(), Error> {
-        for (held, plane) in self.held.iter_mut().zip(planes.iter_mut()) {
-            held.append(plane);
+    /// Takes samples and appends those that are ready.
+    pub(crate) fn pass(
+        &mut self,
+        given: [impl Iterator<Item = f32>; 2],
+        planes: &mut [Vec<f32>; 2],
+    ) -> Result<(), Error> {
+        for (held, given) in self.held.iter_mut().zip(given).take(self.channels) {
+            held.extend(given);
         }
         while self.held[0].len() >= (self.needs.len() + 1) * self.block {
             self.look(self.block)?;

@@ -83,19 +83,32 @@ impl Leveller {
 
     /// Of two planes (mono: twice the same one) what is ready; some may stay inside until later.
     pub(crate) fn pass(&mut self, planes: [&[f32]; 2]) -> Result<[&[f32]; 2], Error> {
-        for (own, given) in self.planes.iter_mut().zip(planes).take(self.channels) {
-            own.clear();
-            own.extend(given.iter().map(|sample| sample * self.gain));
-        }
-        if let Some(limiter) = &mut self.limiter {
-            limiter.pass(&mut self.planes)?;
-        }
+        self.clear();
+        self.add(planes)?;
         Ok(self.ready())
     }
 
-    /// What is still inside.
-    pub(crate) fn flush(&mut self) -> Result<[&[f32]; 2], Error> {
+    /// What was ready has been taken.
+    pub(crate) fn clear(&mut self) {
         self.planes.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Takes two planes; what is ready of them comes with what was not cleared.
+    pub(crate) fn add(&mut self, planes: [&[f32]; 2]) -> Result<(), Error> {
+        let gain = self.gain;
+        let given = planes.map(|plane| plane.iter().map(move |sample| sample * gain));
+        match &mut self.limiter {
+            Some(limiter) => limiter.pass(given, &mut self.planes),
+            None => {
+                let own = self.planes.iter_mut().zip(given).take(self.channels);
+                own.for_each(|(own, given)| own.extend(given));
+                Ok(())
+            }
+        }
+    }
+
+    /// What is ready, and what is still inside.
+    pub(crate) fn flush(&mut self) -> Result<[&[f32]; 2], Error> {
         if let Some(limiter) = &mut self.limiter {
             limiter.flush(&mut self.planes)?;
         }
@@ -170,7 +183,9 @@ mod tests {
             left.extend_from_slice(ready[0]);
             right.extend_from_slice(ready[1]);
         }
+        leveller.clear();
         left.extend_from_slice(leveller.flush().expect("flushes")[0]);
+        leveller.clear();
         right.extend_from_slice(leveller.flush().expect("nothing is left")[1]);
         assert_eq!(left.len(), sound.len());
         let peak = measured(STEREO, &left, &left).inner.true_peak(0).expect("a peak");

@@ -154,6 +154,7 @@ impl Worker {
             filename: Some(format!("{}.mp3", stem.as_deref().unwrap_or(output.as_str()))),
             content_type: Some("audio/mpeg".to_owned()),
             job_id: Some(job.id.clone()),
+            ..Meta::default()
         };
         let writer = self.mp3s.create(output.clone(), meta).await.map_err(Ended::broken)?;
         let writer = writer.keeping_head(transcode::HEAD_MAX);

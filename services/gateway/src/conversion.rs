@@ -117,6 +117,13 @@ impl Conversion {
     }
 }
 
+/// How loud an MP3 is, as a picture of it.
+#[derive(Serialize, ToSchema)]
+pub struct Waveform {
+    /// 240 parts of the same length, each from 0 (silent) to 255 (as loud as the loudest).
+    pub points: Vec<u8>,
+}
+
 /// One page of a user's conversions, the newest first.
 #[derive(Serialize, ToSchema)]
 pub struct List {

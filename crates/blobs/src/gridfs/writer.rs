@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId
 use tokio::task::JoinHandle;
 
 use super::{BATCH, Bucket, CHUNK, chunk::Chunk, limited, oid};
-use crate::{Error, Stat};
+use crate::{Error, Meta, Stat};
 
 /// Inserts under way for one file while the next batch fills up.
 const IN_FLIGHT: usize = 3;
@@ -44,6 +44,10 @@ impl Writer {
             inserts: VecDeque::new(),
             over: false,
         }
+    }
+
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.stat.meta
     }
 
     pub fn written(&self) -> u64 {
@@ -148,6 +152,7 @@ impl Writer {
             ("username", meta.username.as_deref()),
             ("filename", meta.filename.as_deref()),
             ("content_type", meta.content_type.as_deref()),
+            ("waveform", meta.waveform.as_deref()),
             ("job_id", meta.job_id.as_ref().map(Id::as_str)),
         ] {
             metadata.extend(value.map(|value| (key.to_owned(), Bson::from(value))));

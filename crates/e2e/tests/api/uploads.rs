@@ -91,8 +91,15 @@ async fn the_mp3_is_as_it_was_asked_for() {
         let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(mp3.windows(utf16.len()).any(|there| there == utf16), "{text}");
     }
+    let path_of = |one: &Value| format!("/v1/conversions/{}/waveform", one["id"].as_str().expect("an id"));
+    let picture: Value = ada.get(&path_of(&named)).await.json().await.expect("JSON");
+    let points = picture["points"].as_array().expect("points");
+    assert!(points.len() == 240 && points.contains(&255.into()), "{picture}");
+    assert_eq!(app.user("ben").await.get(&path_of(&named)).await.status(), 404);
     let missing = ada.outcome(&accepted(send(&ada, "?stream=2", file()).await).await).await;
     assert_eq!(missing["reason"], "there is no sound track 2: this video has only 1");
+
+    assert_eq!(ada.get(&path_of(&missing)).await.status(), 404, "there is no sound");
 
     // What cannot be made is refused, and nothing is kept.
     let late = Form::new().part("file", film(&path)).text("quality", "3");

@@ -35,8 +35,7 @@ pub struct Wishes {
     #[schema(example = 44100)]
     sample_rate: Option<u32>,
     /// Turns the sound up or down to this loudness, in whole LUFS from -40 to -6 (EBU R 128), peaks being held below
-    /// -1.5 dBTP. The film is
-    /// read twice. `off`: not even if the preset would.
+    /// -1.5 dBTP. The film is read twice. `off`: not even if the preset would.
     #[param(example = "-16")]
     #[schema(example = "-16")]
     normalize: Option<String>,
