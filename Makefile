@@ -12,6 +12,12 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVERS := $(TARGET)/debug/with-servers
 
+# Images are called $(REPO)/auth:$(TAG) and so on; the manifests name them like that.
+DOCKER ?= docker
+REPO ?= mp3converter
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGES := auth gateway converter notification mp3converter
+
 .PHONY: help
 help: ## lists these
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|'
@@ -48,6 +54,30 @@ bench: ## measures upload, download, conversion and memory, beside references
 	scripts/setup.sh bench
 	cargo build --workspace --bins --locked --release
 	$(TARGET)/release/with-servers -- $(TARGET)/release/bench
+
+.PHONY: images
+images: ## builds the container images; TAG=… names another version
+	for image in $(IMAGES); do \
+		DOCKER_BUILDKIT=1 $(DOCKER) build --file docker/Dockerfile --target $$image --tag mp3converter/$$image:$(TAG) \
+			--build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .; \
+	done
+
+.PHONY: push
+push: ## pushes them to REPO=you, or REPO=registry.example.com/you
+	for image in $(IMAGES); do \
+		$(DOCKER) tag mp3converter/$$image:$(TAG) $(REPO)/$$image:$(TAG); \
+		$(DOCKER) push $(REPO)/$$image:$(TAG); \
+	done
+
+.PHONY: secrets
+secrets: ## makes the secrets of an installation on Kubernetes, where there are none yet
+	scripts/secrets.sh manifests/components/secrets
+
+.PHONY: test-containers
+test-containers: export TAG := $(TAG)
+test-containers: images ## tests the images on their real servers; needs Docker with Compose
+	scripts/setup.sh test
+	cargo nextest run --locked --package e2e --profile containers $(TESTS)
 
 .PHONY: lint
 lint: ## formatting, clippy, licences and sources of dependencies

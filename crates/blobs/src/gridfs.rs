@@ -23,7 +23,7 @@ use mongodb::{
 use tokio::sync::OnceCell;
 
 pub use self::writer::Writer;
-use crate::{Error, Meta, Stat};
+use crate::{Disk, Error, Meta, Stat, Usage};
 
 /// GridFS' usual chunk size: with its envelope it fills a power of two in the server.
 const CHUNK: usize = 255 * 1024;
@@ -59,6 +59,16 @@ impl Bucket {
     pub async fn ping(&self) -> Result<(), Error> {
         let database = self.database.clone();
         limited(async move { database.run_command(doc! {"ping": 1}).await.map(drop) }).await
+    }
+
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        let database = self.database.clone();
+        let stats = limited(async move { database.run_command(doc! {"dbStats": 1}).await }).await?;
+        let number = |key: &str| stats.get(key).and_then(integer);
+        // As long as a database is empty, it has no disk.
+        let disk = number("fsTotalSize").filter(|size| *size > 0).zip(number("fsUsedSize"));
+        let disk = disk.map(|(size, used)| Disk { size, free: size.saturating_sub(used) });
+        Ok(Usage { bytes: number("dataSize").unwrap_or(0), disk })
     }
 
     pub async fn create(&self, id: Id, meta: Meta) -> Result<Writer, Error> {

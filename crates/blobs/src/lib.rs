@@ -64,6 +64,22 @@ pub struct Stat {
     block: u64,
 }
 
+/// What a store takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Of all that is in it, remains included.
+    pub bytes: u64,
+    /// The disk that it is on, if the store tells; one that was never used may not.
+    pub disk: Option<Disk>,
+}
+
+/// A disk, which others may use too. In bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub size: u64,
+    pub free: u64,
+}
+
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -166,6 +182,14 @@ impl Blobs {
         match &self.backend {
             Backend::GridFs(bucket) => bucket.sweep(age).await,
             Backend::File(folder) => folder.sweep(age).await,
+        }
+    }
+
+    /// What the store takes up. `mongodb://` asks the server's books; `file:` looks at every file.
+    pub async fn usage(&self) -> Result<Usage, Error> {
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.usage().await,
+            Backend::File(folder) => folder.usage().await,
         }
     }
 

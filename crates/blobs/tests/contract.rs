@@ -149,6 +149,18 @@ async fn a_demuxer_can_read_and_seek(store: Blobs) {
     tokio::task::spawn_blocking(read).await.expect("as promised");
 }
 
+async fn it_knows_what_it_takes_up(store: Blobs) {
+    put(&store, b"", 1).await;
+    let before = store.usage().await.expect("usage");
+    let id = put(&store, &pattern(3_000_000), 1 << 20).await;
+    let after = store.usage().await.expect("usage");
+    assert!((3_000_000..3_100_000).contains(&(after.bytes - before.bytes)), "{before:?} {after:?}");
+    let disk = after.disk.expect("a disk of our own");
+    assert!(disk.free > 0 && disk.free < disk.size, "{disk:?}");
+    store.delete(&id).await.expect("delete");
+    assert_eq!(store.usage().await.expect("usage").bytes, before.bytes);
+}
+
 /// Makes a test of each promise, on the empty store that `$store` gives (with what it needs to
 /// stay alive).
 macro_rules! contract {
@@ -161,6 +173,7 @@ macro_rules! contract {
             what_is_known_of_a_file_is_kept
             a_deleted_file_is_gone_and_deleting_again_is_fine
             a_demuxer_can_read_and_seek
+            it_knows_what_it_takes_up
         }
     };
     ($store:expr => $($promise:ident)*) => {$(

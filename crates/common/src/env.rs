@@ -1,6 +1,11 @@
 //! Configuration from the environment: every fault is collected, and all are reported together.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    str::FromStr,
+    time::Duration,
+};
 
 use url::Url;
 
@@ -13,6 +18,7 @@ use crate::Secret;
 #[derive(Debug, Default)]
 pub struct Env {
     vars: BTreeMap<String, Secret>,
+    asked: BTreeSet<String>,
     faults: Vec<String>,
 }
 
@@ -30,6 +36,7 @@ impl Env {
 
     /// The value of `NAME`, unless it is unset or empty.
     pub fn optional(&mut self, name: &str) -> Option<String> {
+        self.asked.insert(name.to_owned());
         self.vars.get(name).map(|v| v.expose().to_owned()).filter(|v| !v.is_empty())
     }
 
@@ -136,6 +143,11 @@ impl Env {
         }
     }
 
+    /// Variables that are set and that nobody has asked for: misspelt ones, say.
+    pub fn unread(&self) -> Vec<&str> {
+        self.vars.keys().filter(|name| !self.asked.contains(*name)).map(String::as_str).collect()
+    }
+
     /// Notes a fault found by the caller, once.
     pub fn fault(&mut self, fault: impl Into<String>) {
         let fault = fault.into();
@@ -154,11 +166,12 @@ impl Env {
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let vars = pairs.into_iter().map(|(k, v)| (k.into(), Secret::new(v))).collect();
-        Self { vars, faults: Vec::new() }
+        Self { vars, ..Self::default() }
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A number and `ms`, `s`, `m`, `h` or `d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -221,6 +234,14 @@ mod tests {
         let mut env: Env = [("A", "")].into_iter().collect();
         assert_eq!(env.string("A", "default"), "default");
         assert!(!env.flag("A", false));
+    }
+
+    #[test]
+    fn what_nobody_reads_is_known() {
+        let mut env: Env = [("A", "1"), ("B", "2"), ("C_FILE", "/dev/null")].into_iter().collect();
+        env.string("A", "");
+        env.secret("C");
+        assert_eq!(env.unread(), ["B"]);
     }
 
     #[test]

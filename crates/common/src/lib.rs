@@ -4,11 +4,13 @@ pub mod env;
 pub mod error;
 pub mod id;
 pub mod messages;
+pub mod meters;
 pub mod retry;
 pub mod secret;
 pub mod serve;
 pub mod start;
 pub mod telemetry;
+pub mod trace;
 
 pub use env::Env;
 pub use error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Serving HTTP: time limits, a connection limit, one log line and two metrics a request,
+//! Serving HTTP: time limits, a connection limit, a log line, metrics and a span a request,
 //! health, and an end that lets running requests finish.
 
 use std::{
@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, MatchedPath, Request},
-    http::{StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
@@ -25,9 +25,9 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tower::ServiceExt;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
-use crate::{CancellationToken, Env, Id, messages::JOB_ID, telemetry};
+use crate::{CancellationToken, Env, Id, messages::JOB_ID, meters, trace};
 
 /// What a client may take its time for, and how many may do so at once.
 #[derive(Clone, Debug)]
@@ -99,10 +99,7 @@ pub fn ops(readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(move || readiness.clone().answer()))
-        .route(
-            "/metrics",
-            get(|| async { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::render_metrics()) }),
-        )
+        .route("/metrics", get(|| async { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], meters::render()) }))
 }
 
 /// Serves until `shutdown`, then until the running requests are done or `limits.drain` is over.
@@ -112,6 +109,8 @@ pub async fn serve(
     limits: Limits,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    metrics::describe_counter!("http_requests_total", "Requests answered");
+    metrics::describe_histogram!("http_request_duration_seconds", "From a request's head to its answer's");
     let router = router.layer(from_fn(observe));
     let permits = Arc::new(Semaphore::new(limits.connections));
     let running = GracefulShutdown::new();
@@ -166,30 +165,61 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> std::io::Re
     Ok((stream, peer, permit))
 }
 
-/// One log line and two metrics for each request; probes and scrapes only at debug level.
+/// One log line, two metrics and a span for each request; probes and scrapes only at debug level.
 async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let method = request.method().as_str().to_owned();
-    let span = tracing::info_span!("request", method, route, job.id = tracing::field::Empty);
-    // A neighbour that works on a job says so; its log line and ours can then be joined.
-    let job = request.headers().get(JOB_ID).and_then(|id| id.to_str().ok()?.parse::<Id>().ok());
-    if let Some(job) = job {
-        span.record("job.id", tracing::field::display(job));
-    }
+    let method = method(request.method());
+    let is_probe = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
+    let span =
+        if is_probe { tracing::debug_span!("request", method, route) } else { begin_span(&request, method, &route) };
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
 
     metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
         .increment(1);
-    metrics::histogram!("http_request_duration_seconds", "route" => route.clone()).record(elapsed);
+    metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route).record(elapsed);
+    trace::answered(&span, status);
     let duration_ms = elapsed.as_millis() as u64;
     span.in_scope(|| {
-        if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
+        if is_probe {
             tracing::debug!(status, duration_ms, "answered");
         } else {
             tracing::info!(status, duration_ms, "answered");
         }
     });
     response
+}
+
+fn begin_span(request: &Request, method: &'static str, route: &str) -> Span {
+    let span = tracing::info_span!(
+        "request",
+        method,
+        route,
+        job.id = Empty,
+        trace_id = Empty,
+        otel.kind = Empty,
+        otel.name = Empty
+    );
+    let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    trace::join(&span, "server", format_args!("{method} {route}"), header(trace::TRACEPARENT));
+    // A neighbour that works on a job says so; its log line and ours can then be joined.
+    if let Some(job) = header(JOB_ID).and_then(|id| id.parse::<Id>().ok()) {
+        span.record("job.id", tracing::field::display(job));
+    }
+    span
+}
+
+/// A method as a label: clients may invent as many as they like.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use tokio::net::TcpListener;
 
-use crate::{CancellationToken, Env, telemetry};
+use crate::{CancellationToken, Env, meters, telemetry, trace};
 
 /// `EX_CONFIG` would be 78; linkerd and sysexits use 64 for "used the wrong way", and so do we.
 const EXIT_CONFIGURATION: u8 = 64;
@@ -25,6 +25,7 @@ where
 {
     install_crypto();
     let mut env = Env::from_process();
+    env.default_to(trace::SERVICE_NAME, name);
     telemetry::init(&mut env);
     let addr = env.string("HTTP_ADDR", default_addr);
     let config = configure(&mut env);
@@ -45,14 +46,16 @@ where
     let outcome = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::spawn(cancel_on_signal(shutdown.clone()));
-        tokio::spawn(telemetry::upkeep());
+        tokio::spawn(meters::upkeep());
+        metrics::describe_gauge!("build_info", "Always 1; the labels say what runs");
+        metrics::gauge!("build_info", "service" => name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let listener = TcpListener::bind(&addr).await.map_err(|e| anyhow::anyhow!("cannot listen on {addr}: {e}"))?;
         tracing::info!(service = name, addr = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "started");
         run(config, listener, shutdown).await
     });
     // Blocking threads that hang (a resolver, say) must not keep a stopped service alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    match outcome {
+    let code = match outcome {
         Ok(()) => {
             tracing::info!(service = name, "stopped");
             ExitCode::SUCCESS
@@ -61,7 +64,9 @@ where
             tracing::error!(service = name, error = format!("{error:#}"), "failed");
             ExitCode::FAILURE
         }
-    }
+    };
+    trace::shutdown();
+    code
 }
 
 /// Makes aws-lc-rs the one TLS provider of this process; two different ones panic at run time.

@@ -4,6 +4,7 @@ mod all_in_one;
 mod app;
 mod product;
 mod service;
+pub mod stack;
 mod user;
 
 pub use all_in_one::AllInOne;

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -52,6 +52,14 @@ impl Service {
         Process::spawn(name, command, log).expect("the program starts")
     }
 
+    /// Runs `mp3converter` with these arguments in this service's environment, to its end.
+    pub async fn operate(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary("mp3converter"));
+        command.args(arguments).env_clear().envs(self.env.iter().map(|(key, value)| (key, value)));
+        let ended = tokio::task::spawn_blocking(move || command.output()).await;
+        ended.expect("no panic").expect("the program runs")
+    }
+
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port.number())
     }
@@ -61,6 +69,12 @@ impl Service {
         let url = format!("{}/readyz", self.url());
         let ask = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success());
         eventually(Duration::from_secs(30), ask).await;
+    }
+
+    /// `/metrics`, as text.
+    pub async fn metrics(&self) -> String {
+        let answer = reqwest::get(format!("{}/metrics", self.url())).await.expect("an answer");
+        answer.text().await.expect("text")
     }
 
     /// What it has logged so far: one JSON object a line.

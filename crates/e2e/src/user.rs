@@ -52,6 +52,11 @@ impl User {
         &self.gateway
     }
 
+    /// The same user at another gateway.
+    pub fn at(&self, gateway: &str) -> Self {
+        Self { gateway: gateway.to_owned(), ..self.clone() }
+    }
+
     /// A request of any kind, with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.gateway)).bearer_auth(&self.token)

@@ -11,20 +11,26 @@
 //! Every move names the state it expects and says whether it happened. Nobody acts on a move
 //! that did not.
 
+mod census;
 mod mongo;
 mod preset;
 mod settings;
 mod sqlite;
 mod tags;
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-use common::{Id, Message, Secret};
+use common::{
+    Id, Message, Secret,
+    messages::{JOB_ID, RUN},
+    trace::TRACEPARENT,
+};
 use time::OffsetDateTime;
 
-pub use preset::Preset;
-pub use settings::{Channels, Settings, Unfit, normalize, sample_rate, seconds, stream};
-pub use tags::Tags;
+pub use crate::census::Census;
+pub use crate::preset::Preset;
+pub use crate::settings::{Channels, Settings, Unfit, normalize, sample_rate, seconds, stream};
+pub use crate::tags::Tags;
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -126,8 +132,14 @@ pub struct Job {
     pub mailed: bool,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
+    /// When it was accepted or last tried again: since when it stands, or stood, in the line.
+    pub lined_up_at: OffsetDateTime,
     /// When the last lease was given.
     pub leased_at: Option<OffsetDateTime>,
+    /// When it became `Done` or `Failed`.
+    pub ended_at: Option<OffsetDateTime>,
+    /// The span in which it was accepted, for those who go on with its trace.
+    pub traceparent: Option<String>,
 }
 
 impl Job {
@@ -153,6 +165,14 @@ impl Job {
             reason: self.reason.clone(),
         }
     }
+
+    /// What travels beside the message.
+    pub fn headers(&self) -> BTreeMap<String, String> {
+        let mut headers = vec![(JOB_ID, self.id.to_string()), (RUN, self.run.to_string())];
+        headers.extend(self.settings.wishes());
+        headers.extend(self.traceparent.clone().map(|parent| (TRACEPARENT, parent)));
+        headers.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
+    }
 }
 
 /// What a gateway knows when an upload begins.
@@ -165,6 +185,8 @@ pub struct NewJob {
     pub settings: Settings,
     /// No two of an owner's conversions have the same.
     pub key: Option<String>,
+    /// The span in which it is uploaded.
+    pub traceparent: Option<String>,
 }
 
 /// What a worker made.
@@ -284,7 +306,8 @@ impl Jobs {
             return Ok(job);
         }
         let (id, video_fid) = (video_fid.clone(), video_fid.clone());
-        let new = NewJob { id: id.clone(), owner: owner.to_owned(), filename: None, video_fid, settings, key: None };
+        let owner = owner.to_owned();
+        let new = NewJob { id: id.clone(), owner, filename: None, video_fid, settings, key: None, traceparent: None };
         backend!(self.insert(new, State::Queued))?;
         self.by_video(&id).await?.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
     }
@@ -409,6 +432,18 @@ impl Jobs {
     /// changed last, which tells how late it is there.
     pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {
         backend!(self.changed(since, limit))
+    }
+
+    /// Those of all owners that are not over, or over and nobody was told, and that have not
+    /// changed for `age`; the one that has stood still longest first, `limit` at the most.
+    pub async fn standing(&self, age: Duration, limit: usize) -> Result<Vec<Job>> {
+        backend!(self.standing(age, limit))
+    }
+
+    /// How many records there are, counted at most once `every` so often, however many ask. `None`
+    /// while somebody else makes the first count.
+    pub async fn census(&self, every: Duration) -> Result<Option<Census>> {
+        backend!(self.census(every))
     }
 
     /// The owner's conversions, newest first, from `cursor` on, `limit` at the most.

@@ -1,5 +1,7 @@
 //! The ledger in MongoDB. Times are the server's (`$$NOW`), so that workers' clocks do not matter.
 
+mod census;
+
 use std::{sync::Arc, time::Duration};
 
 use common::{Id, Secret};
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
+use self::census::Census;
 use crate::{Cursor, Error, Job, NewJob, Output, Result, Settings, State, Stuck};
 
 /// No single request to the server takes longer.
@@ -24,6 +27,7 @@ const DUPLICATE_KEY: i32 = 11_000;
 pub struct Ledger {
     records: Collection<Record>,
     workers: Collection<Document>,
+    census: Census,
     indexed: Arc<OnceCell<()>>,
 }
 
@@ -60,6 +64,10 @@ struct Record {
     /// Since when it has stood in the line.
     lined_up_at: DateTime,
     leased_at: Option<DateTime>,
+    #[serde(default)]
+    ended_at: Option<DateTime>,
+    #[serde(default)]
+    traceparent: Option<String>,
 }
 
 impl TryFrom<Record> for Job {
@@ -88,7 +96,10 @@ impl TryFrom<Record> for Job {
             mailed: r.mailed_at.is_some(),
             created_at: from_bson(r.created_at)?,
             updated_at: from_bson(r.updated_at)?,
+            lined_up_at: from_bson(r.lined_up_at)?,
             leased_at: r.leased_at.map(from_bson).transpose()?,
+            ended_at: r.ended_at.map(from_bson).transpose()?,
+            traceparent: r.traceparent,
         })
     }
 }
@@ -125,7 +136,7 @@ impl Ledger {
         options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
         let database = Client::with_options(options)?.database("mp3converter");
         let (records, workers) = (database.collection("jobs"), database.collection("workers"));
-        Ok(Self { records, workers, indexed: Arc::default() })
+        Ok(Self { records, workers, census: Census::new(&database), indexed: Arc::default() })
     }
 
     async fn run<T, F>(&self, request: impl FnOnce(Collection<Record>) -> F) -> Result<T>
@@ -191,6 +202,8 @@ impl Ledger {
             updated_at: now,
             lined_up_at: now,
             leased_at: None,
+            ended_at: None,
+            traceparent: new.traceparent,
         };
         self.run(|records| async move {
             match records.insert_one(record).await {
@@ -287,6 +300,7 @@ impl Ledger {
             "mp3_fid": output.mp3_fid.as_str(),
             "mp3_bytes": output.mp3_bytes as i64,
             "duration_s": output.duration.as_secs_f64(),
+            "ended_at": "$$NOW",
         };
         if self.moved(Self::held(id, attempt), fields).await? {
             return Ok(true);
@@ -297,7 +311,7 @@ impl Ledger {
 
     pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
         // A reason is a text, never an expression, even if it begins with a dollar sign.
-        let fields = doc! {"state": "failed", "reason": {"$literal": reason}};
+        let fields = doc! {"state": "failed", "reason": {"$literal": reason}, "ended_at": "$$NOW"};
         if self.moved(Self::held(id, attempt), fields).await? {
             return Ok(true);
         }
@@ -306,7 +320,13 @@ impl Ledger {
     }
 
     pub async fn done_elsewhere(&self, id: &Id, mp3_fid: &Id) -> Result<bool> {
-        let fields = doc! {"state": "done", "percent": 100, "mp3_fid": mp3_fid.as_str(), "told_at": "$$NOW"};
+        let fields = doc! {
+            "state": "done",
+            "percent": 100,
+            "mp3_fid": mp3_fid.as_str(),
+            "told_at": "$$NOW",
+            "ended_at": "$$NOW",
+        };
         self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, fields).await
     }
 
@@ -327,6 +347,7 @@ impl Ledger {
             "attempts_before": "$attempt",
             "told_at": null,
             "mailed_at": null,
+            "ended_at": null,
             "lined_up_at": "$$NOW",
         };
         self.moved(doc! {"_id": id.as_str(), "state": {"$in": ["failed", "cancelled"]}}, fields).await
@@ -368,6 +389,23 @@ impl Ledger {
         });
         let found = found.await?;
         Ok(found.iter().filter_map(|record| record.get_str("_id").ok()?.parse().ok()).collect())
+    }
+
+    pub async fn standing(&self, age: Duration, limit: usize) -> Result<Vec<Job>> {
+        let going = ["uploading", "stored", "queued", "converting", "deleting"].map(Bson::from).to_vec();
+        let untold = doc! {"state": {"$in": ["done", "failed"]}, "told_at": null};
+        let filter = all(vec![doc! {"$or": [{"state": {"$in": going}}, untold]}, older("$updated_at", age)]);
+        let found = self.run(|records| async move {
+            let found = records.find(filter).sort(doc! {"updated_at": 1}).limit(limit as i64);
+            found.await?.try_collect::<Vec<_>>().await
+        });
+        found.await?.into_iter().map(Job::try_from).collect()
+    }
+
+    pub async fn census(&self, every: Duration) -> Result<Option<crate::Census>> {
+        // It counts along one of them.
+        self.indexed.get_or_try_init(|| self.make_indexes()).await?;
+        self.census.of(&self.records.clone_with_type(), every).await
     }
 
     pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {

@@ -11,49 +11,54 @@ use sqlite::{Schema, millis, now};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
+use crate::{Census, Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
 
-const SCHEMA: Schema = Schema {
-    version: 1,
-    sql: "
-        CREATE TABLE jobs (
-            _id TEXT PRIMARY KEY,
-            owner TEXT NOT NULL,
-            filename TEXT,
-            state TEXT NOT NULL,
-            percent INTEGER NOT NULL DEFAULT 0,
-            video_fid TEXT NOT NULL UNIQUE,
-            video_bytes INTEGER,
-            mp3_fid TEXT,
-            mp3_bytes INTEGER,
-            duration_s REAL,
-            reason TEXT,
-            -- One JSON object.
-            settings TEXT NOT NULL DEFAULT '{}',
-            key TEXT,
-            run INTEGER NOT NULL DEFAULT 1,
-            attempt INTEGER NOT NULL DEFAULT 0,
-            attempts_before INTEGER NOT NULL DEFAULT 0,
-            -- Ids with a space before each.
-            outputs TEXT NOT NULL DEFAULT '',
-            lease_until INTEGER,
-            told_at INTEGER,
-            mailed_at INTEGER,
-            created_at INTEGER NOT NULL,
-            updated_at INTEGER NOT NULL,
-            -- Since when it has stood in the line.
-            lined_up_at INTEGER NOT NULL,
-            leased_at INTEGER
-        ) STRICT;
-        CREATE INDEX jobs_of_owner ON jobs (owner, created_at, _id);
-        CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, key) WHERE key IS NOT NULL;
-        CREATE INDEX jobs_in_line ON jobs (lined_up_at, _id) WHERE state IN ('stored', 'queued');
-        CREATE INDEX jobs_by_change ON jobs (updated_at);
-        CREATE INDEX jobs_by_mp3 ON jobs (mp3_fid) WHERE mp3_fid IS NOT NULL;
-        CREATE INDEX jobs_by_age ON jobs (state, updated_at);
-        CREATE TABLE workers (_id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL) STRICT;
-    ",
-};
+const SCHEMA: Schema = Schema(&[
+    "
+    CREATE TABLE jobs (
+        _id TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        filename TEXT,
+        state TEXT NOT NULL,
+        percent INTEGER NOT NULL DEFAULT 0,
+        video_fid TEXT NOT NULL UNIQUE,
+        video_bytes INTEGER,
+        mp3_fid TEXT,
+        mp3_bytes INTEGER,
+        duration_s REAL,
+        reason TEXT,
+        -- One JSON object.
+        settings TEXT NOT NULL DEFAULT '{}',
+        key TEXT,
+        run INTEGER NOT NULL DEFAULT 1,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        attempts_before INTEGER NOT NULL DEFAULT 0,
+        -- Ids with a space before each.
+        outputs TEXT NOT NULL DEFAULT '',
+        lease_until INTEGER,
+        told_at INTEGER,
+        mailed_at INTEGER,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        -- Since when it has stood in the line.
+        lined_up_at INTEGER NOT NULL,
+        leased_at INTEGER
+    ) STRICT;
+    CREATE INDEX jobs_of_owner ON jobs (owner, created_at, _id);
+    CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, key) WHERE key IS NOT NULL;
+    CREATE INDEX jobs_in_line ON jobs (lined_up_at, _id) WHERE state IN ('stored', 'queued');
+    CREATE INDEX jobs_by_change ON jobs (updated_at);
+    CREATE INDEX jobs_by_mp3 ON jobs (mp3_fid) WHERE mp3_fid IS NOT NULL;
+    CREATE INDEX jobs_by_age ON jobs (state, updated_at);
+    CREATE TABLE workers (_id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL) STRICT;
+",
+    "
+    -- When it became `done` or `failed`.
+    ALTER TABLE jobs ADD COLUMN ended_at INTEGER;
+    -- The span in which it was accepted.
+    ALTER TABLE jobs ADD COLUMN traceparent TEXT;
+",
+]);
 
 /// A move of the record `?2` at the time `?1`, if the condition holds.
 macro_rules! step {
@@ -109,11 +114,12 @@ impl Ledger {
     pub async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
         let insert = sqlx::query(
             "INSERT INTO jobs (_id, owner, filename, state, video_fid, settings, key, created_at, updated_at, \
-             lined_up_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8) ON CONFLICT DO NOTHING",
+             lined_up_at, traceparent) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8, ?9) ON CONFLICT DO NOTHING",
         );
         let settings = serde_json::to_string(&new.settings).map_err(|e| Error(e.into()))?;
         let insert = insert.bind(new.id.as_str()).bind(&new.owner).bind(&new.filename).bind(state.as_str());
-        let insert = insert.bind(new.video_fid.as_str()).bind(settings).bind(&new.key).bind(now());
+        let insert =
+            insert.bind(new.video_fid.as_str()).bind(settings).bind(&new.key).bind(now()).bind(&new.traceparent);
         Ok(insert.execute(&self.pool).await.map_err(away)?.rows_affected() > 0)
     }
 
@@ -183,7 +189,7 @@ impl Ledger {
 
     pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<bool> {
         let step = step!(
-            ", state = 'done', percent = 100, mp3_fid = ?4, mp3_bytes = ?5, duration_s = ?6"
+            ", state = 'done', percent = 100, mp3_fid = ?4, mp3_bytes = ?5, duration_s = ?6, ended_at = ?1"
             if "state = 'converting' AND attempt = ?3"
         );
         let step = step.bind(id.as_str()).bind(attempt).bind(output.mp3_fid.as_str()).bind(output.mp3_bytes as i64);
@@ -195,7 +201,7 @@ impl Ledger {
     }
 
     pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
-        let step = step!(", state = 'failed', reason = ?4" if "state = 'converting' AND attempt = ?3");
+        let step = step!(", state = 'failed', reason = ?4, ended_at = ?1" if "state = 'converting' AND attempt = ?3");
         if self.moved(step.bind(id.as_str()).bind(attempt).bind(reason)).await? {
             return Ok(true);
         }
@@ -205,7 +211,7 @@ impl Ledger {
 
     pub async fn done_elsewhere(&self, id: &Id, mp3_fid: &Id) -> Result<bool> {
         let step = step!(
-            ", state = 'done', percent = 100, mp3_fid = ?3, told_at = ?1"
+            ", state = 'done', percent = 100, mp3_fid = ?3, told_at = ?1, ended_at = ?1"
             if "state IN ('uploading', 'stored', 'queued', 'converting')"
         );
         self.moved(step.bind(id.as_str()).bind(mp3_fid.as_str())).await
@@ -227,7 +233,7 @@ impl Ledger {
     pub async fn retry(&self, id: &Id) -> Result<bool> {
         let step = step!(
             ", state = 'stored', percent = 0, reason = NULL, run = run + 1, attempts_before = attempt, \
-             told_at = NULL, mailed_at = NULL, lined_up_at = ?1"
+             told_at = NULL, mailed_at = NULL, ended_at = NULL, lined_up_at = ?1"
             if "state IN ('failed', 'cancelled')"
         );
         self.moved(step.bind(id.as_str())).await
@@ -260,6 +266,25 @@ impl Ledger {
         );
         let found = query.bind(limit as i64).fetch_all(&self.pool).await.map_err(away)?;
         found.iter().map(|id| parse(id)).collect()
+    }
+
+    pub async fn standing(&self, age: Duration, limit: usize) -> Result<Vec<Job>> {
+        let query = sqlx::query(
+            "SELECT * FROM jobs WHERE updated_at <= ?1 \
+             AND (state NOT IN ('done', 'failed', 'cancelled') OR (state IN ('done', 'failed') AND told_at IS NULL)) \
+             ORDER BY updated_at LIMIT ?2",
+        );
+        let query = query.bind(now() - millis(age)).bind(limit as i64);
+        query.fetch_all(&self.pool).await.map_err(away)?.iter().map(job).collect()
+    }
+
+    /// Counts anew each time: here all who ask are one machine, and an index has the answer.
+    pub async fn census(&self, _every: Duration) -> Result<Option<Census>> {
+        let counts = sqlx::query_as("SELECT state, count(*) FROM jobs GROUP BY state").fetch_all(&self.pool).await;
+        let waiting = "SELECT min(lined_up_at) FROM jobs WHERE state IN ('stored', 'queued')";
+        let since: Option<i64> = sqlx::query_scalar(waiting).fetch_one(&self.pool).await.map_err(away)?;
+        let waited = since.map_or(0, |since| now() - since);
+        Census::new(counts.map_err(away)?, waited).map(Some)
     }
 
     pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {
@@ -328,7 +353,10 @@ fn job(row: &SqliteRow) -> Result<Job> {
         mailed: is_set("mailed_at").map_err(away)?,
         created_at: time(row.try_get("created_at").map_err(away)?)?,
         updated_at: time(row.try_get("updated_at").map_err(away)?)?,
+        lined_up_at: time(row.try_get("lined_up_at").map_err(away)?)?,
         leased_at: row.try_get::<Option<i64>, _>("leased_at").map_err(away)?.map(time).transpose()?,
+        ended_at: row.try_get::<Option<i64>, _>("ended_at").map_err(away)?.map(time).transpose()?,
+        traceparent: row.try_get("traceparent").map_err(away)?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What every ledger promises, held against each backend.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use common::{Id, Secret};
 use jobs::{Channels, Job, Jobs, Lease, NewJob, Output, Settings, State, Stuck};
@@ -17,6 +17,7 @@ fn new(owner: &str, key: Option<&str>) -> NewJob {
         video_fid: Id::fresh(),
         settings: Settings { bitrate: Some(128), ..Settings::default() },
         key: key.map(str::to_owned),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
     }
 }
 
@@ -53,6 +54,7 @@ async fn a_job_goes_its_way(jobs: Jobs) {
     let job = jobs.get(&id).await.expect("get").expect("there");
     assert_eq!((job.state, job.owner.as_str(), job.percent), (State::Uploading, "a@example.com", 0));
     assert_eq!(job.filename.as_deref(), Some("$film.mp4"));
+    assert!(job.traceparent.is_some_and(|context| context.ends_with("-01")) && job.ended_at.is_none());
     assert_eq!((job.run, job.settings.bitrate, job.settings.quality), (1, Some(128), None));
     assert!(jobs.still_uploading(&id).await.expect("going on"));
     assert!(jobs.stored(&id, 123).await.expect("stored"));
@@ -66,6 +68,8 @@ async fn a_job_goes_its_way(jobs: Jobs) {
     let job = jobs.by_mp3(&output.mp3_fid).await.expect("get").expect("found by its result");
     assert_eq!((job.state, job.percent, job.duration_s, job.mp3_bytes), (State::Done, 100, Some(1.5), Some(9)));
     assert!(!job.told && !job.mailed);
+    assert_eq!(job.ended_at, Some(job.updated_at));
+    assert!(job.lined_up_at >= job.created_at && job.leased_at >= Some(job.lined_up_at));
     assert!(jobs.told(&id, 1).await.expect("told"));
     assert!(!jobs.told(&id, 1).await.expect("told once"));
     assert!(jobs.mailed(&id, 1).await.expect("mailed"));
@@ -329,6 +333,39 @@ async fn workers_are_seen(jobs: Jobs) {
     assert!(!jobs.any_worker(NO_TIME).await.expect("ask"));
 }
 
+async fn a_census_counts_every_state(jobs: Jobs) {
+    let census = async |every| jobs.census(every).await.expect("census").expect("made");
+    assert_eq!(census(NO_TIME).await.longest_wait, Duration::ZERO);
+    let first = stored(&jobs, "a@example.com").await;
+    uploading(&jobs, "a@example.com").await;
+    let failed = stored(&jobs, "b@example.com").await;
+    assert!(jobs.queued(&first).await.expect("queued"));
+    let job = taken(&jobs, &failed, TTL).await;
+    assert!(jobs.failed(&failed, job.attempt, "no sound").await.expect("failed"));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let counted = census(NO_TIME).await;
+    let of = |state| counted.states.iter().find(|(of, _)| *of == state).expect("every state").1;
+    assert_eq!((of(State::Queued), of(State::Uploading), of(State::Failed), of(State::Done)), (1, 1, 1, 0));
+    assert!((Duration::from_millis(20)..TTL).contains(&counted.longest_wait), "{counted:?}");
+    taken(&jobs, &first, TTL).await;
+    assert_eq!(census(NO_TIME).await.longest_wait, Duration::ZERO, "nobody waits any more");
+}
+
+async fn what_stands_still_can_be_listed(jobs: Jobs) {
+    let (waiting, over) = (stored(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
+    let job = taken(&jobs, &over, TTL).await;
+    let listed = async |age| {
+        let found = jobs.standing(age, 10).await.expect("listed");
+        found.into_iter().map(|job| job.id).collect::<HashSet<_>>()
+    };
+    assert_eq!(listed(NO_TIME).await, HashSet::from([waiting.clone(), over.clone()]));
+    assert_eq!(listed(TTL).await, HashSet::new());
+    assert!(jobs.failed(&over, job.attempt, "no sound").await.expect("failed"));
+    assert_eq!(listed(NO_TIME).await.len(), 2, "its owner was not told");
+    assert!(jobs.told(&over, 1).await.expect("told"));
+    assert_eq!(listed(NO_TIME).await, HashSet::from([waiting]));
+}
+
 /// Makes a test of each promise, on the empty ledger that `$ledger` gives (with what it needs to
 /// stay alive).
 macro_rules! contract {
@@ -350,6 +387,8 @@ macro_rules! contract {
             changes_are_seen
             the_time_left_follows_from_the_progress
             workers_are_seen
+            a_census_counts_every_state
+            what_stands_still_can_be_listed
         }
     };
     ($ledger:expr => $($promise:ident)*) => {$(
@@ -371,6 +410,15 @@ mod mongo {
     }
 
     contract!(ledger());
+
+    #[tokio::test]
+    async fn of_many_who_ask_one_counts() {
+        let (jobs, _home) = ledger().await;
+        let before = jobs.census(TTL).await.expect("census").expect("made");
+        uploading(&jobs, "a@example.com").await;
+        assert_eq!(jobs.census(TTL).await.expect("census"), Some(before.clone()), "not yet due");
+        assert_ne!(jobs.census(NO_TIME).await.expect("census"), Some(before));
+    }
 }
 
 mod sqlite {

@@ -1,6 +1,7 @@
 //! `convert`: the engine alone, from file to file.
 
 use std::{
+    num::NonZeroUsize,
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -62,6 +63,9 @@ pub struct Arguments {
     /// Ends so far into the film
     #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
     end: Option<f64>,
+    /// Threads that encode [default: one for each core]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     #[command(flatten)]
     tags: Tags,
 }
@@ -174,7 +178,7 @@ fn one(
     let file = open(input)?;
     let title = input.file_stem().filter(|_| input.as_os_str() != STANDARD);
     let title_fallback = title.map(|stem| stem.to_string_lossy().into_owned());
-    let options = Options { title_fallback, ..converter::options(settings) };
+    let options = Options { title_fallback, threads: arguments.threads, ..converter::options(settings) };
 
     let bar = bar(input);
     let started = Instant::now();

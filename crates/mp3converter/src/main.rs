@@ -1,6 +1,7 @@
 //! Everything in one program: the four services on embedded stores (`serve`), the engine for
 //! the command line (`convert`), and what their owner needs besides (`user`, `doctor`).
 
+mod admin;
 mod convert;
 mod doctor;
 mod home;
@@ -36,6 +37,9 @@ enum Command {
     User(user::Command),
     /// Says what is missing or out of reach
     Doctor,
+    /// Looks after dead letters and stuck conversions
+    #[command(subcommand)]
+    Admin(admin::Command),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Command::Serve => home().and_then(serve::serve),
         Command::Convert(arguments) => convert::convert(&arguments),
         Command::User(command) => home().and_then(|home| user::user(&home, &command)),
+        Command::Admin(command) => admin::admin(home(), &command),
         Command::Doctor => home().and_then(|home| doctor::doctor(&home)),
     };
     outcome.unwrap_or_else(|error| {

@@ -13,7 +13,11 @@ mod sqlite;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use anyhow::{bail, ensure};
-use common::{CancellationToken, Secret};
+use common::{
+    CancellationToken, Secret,
+    trace::{self, TRACEPARENT},
+};
+use tracing::{Instrument, field::Empty};
 
 use crate::{amqp::Amqp, handling::Handler, sqlite::Sqlite};
 
@@ -56,6 +60,14 @@ pub enum Verdict {
     Later { after: Duration },
     /// Will never go well: laid aside in the queue's [dead letters](dead_letters).
     Dead { reason: String },
+}
+
+/// What becomes of a dead letter that somebody has looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// It stays where it is.
+    Keep,
+    Remove,
 }
 
 /// The message is not, or not known to be, in the queue.
@@ -124,6 +136,7 @@ impl Queue {
     /// error here; a URL or options that can never work are, and a file that cannot be opened.
     pub async fn connect(url: &Secret, options: Options) -> anyhow::Result<Self> {
         ensure!(!options.retry_delays.is_empty(), "retry_delays must not be empty");
+        handling::describe();
         let backend = match url.expose().split_once(':').map(|(scheme, _)| scheme) {
             Some("amqp" | "amqps") => Backend::Amqp(Arc::new(Amqp::connect(url, options)?)),
             Some("sqlite") => Backend::Sqlite(Arc::new(Sqlite::connect(url, options).await?)),
@@ -134,7 +147,21 @@ impl Queue {
 
     /// Puts a message into `queue`, which is made if it is missing. `Ok` means that the server
     /// has it on disk; the answer takes [`Options::confirm_timeout`] at the most.
+    ///
+    /// The present span travels along, or else the one that the header `traceparent` names.
     pub async fn publish(&self, queue: &str, envelope: &Envelope) -> Result<(), PublishError> {
+        if !trace::is_on() {
+            return self.put(queue, envelope).await;
+        }
+        let mut envelope = envelope.clone();
+        let given = envelope.headers.remove(TRACEPARENT).filter(|_| trace::id().is_none());
+        let span = tracing::info_span!("publish", queue, trace_id = Empty, otel.kind = Empty, otel.name = Empty);
+        trace::join(&span, "producer", format_args!("publish {queue}"), given.as_deref());
+        envelope.headers.extend(trace::of(&span).map(|context| (TRACEPARENT.to_owned(), context)));
+        self.put(queue, &envelope).instrument(span).await
+    }
+
+    async fn put(&self, queue: &str, envelope: &Envelope) -> Result<(), PublishError> {
         match &self.backend {
             Backend::Amqp(amqp) => amqp.publish(queue, envelope).await,
             Backend::Sqlite(sqlite) => sqlite.publish(queue, envelope).await,
@@ -185,6 +212,20 @@ impl Queue {
         match &self.backend {
             Backend::Amqp(amqp) => amqp.depth(queue).await,
             Backend::Sqlite(sqlite) => sqlite.depth(queue).await,
+        }
+    }
+
+    /// Shows the [dead letters](dead_letters) of `queue` that are there now to `judge`, who says
+    /// what becomes of each. What it keeps may be out of others' sight until all have been seen.
+    /// An error of its ends the round; the letter is kept.
+    pub async fn sift(
+        &self,
+        queue: &str,
+        judge: impl AsyncFnMut(Delivery) -> anyhow::Result<Letter>,
+    ) -> anyhow::Result<()> {
+        match &self.backend {
+            Backend::Amqp(amqp) => amqp.sift(&dead_letters(queue), judge).await,
+            Backend::Sqlite(sqlite) => sqlite.sift(&dead_letters(queue), judge).await,
         }
     }
 

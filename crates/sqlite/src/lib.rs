@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail, ensure};
 use common::Secret;
 use sqlx::{
-    Connection, SqlitePool,
+    AssertSqlSafe, Connection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -20,14 +20,11 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 const LOCKED: [i32; 2] = [5, 6];
 const FULL: i32 = 13;
 
-/// The tables of one port.
+/// The tables of one port, as the steps by which they came to be: the first one makes them in an
+/// empty file, each further one changes what the steps before it made. A step that was released
+/// never changes. `PRAGMA user_version` says how many steps a file has seen.
 #[derive(Clone, Copy, Debug)]
-pub struct Schema {
-    /// `PRAGMA user_version` of files with these tables. To be raised with every change.
-    pub version: i32,
-    /// Makes the tables in an empty file.
-    pub sql: &'static str,
-}
+pub struct Schema(pub &'static [&'static str]);
 
 /// The database at a `sqlite:/PATH` URL (special characters as `%xx`), made if it is missing.
 ///
@@ -67,14 +64,16 @@ async fn prepare(options: SqliteConnectOptions, schema: Schema) -> anyhow::Resul
     // The write lock first: of two who find an empty file one waits, and then finds it made.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let version: i32 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await?;
-    match version {
-        0 => {
-            sqlx::raw_sql(schema.sql).execute(&mut *transaction).await?;
-            let stamp = format!("PRAGMA user_version = {}", schema.version);
-            sqlx::raw_sql(sqlx::AssertSqlSafe(stamp)).execute(&mut *transaction).await?;
-        }
-        ours if ours == schema.version => {}
-        newer => bail!("it was written by another version of this program ({newer} instead of {})", schema.version),
+    let steps = schema.0;
+    let Some(missing) = usize::try_from(version).ok().and_then(|seen| steps.get(seen..)) else {
+        bail!("it was written by a newer version of this program ({version} instead of {})", steps.len());
+    };
+    for step in missing {
+        sqlx::raw_sql(*step).execute(&mut *transaction).await?;
+    }
+    if !missing.is_empty() {
+        let stamp = format!("PRAGMA user_version = {}", steps.len());
+        sqlx::raw_sql(AssertSqlSafe(stamp)).execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
     drop(connection);
@@ -112,7 +111,8 @@ fn code(error: &sqlx::Error) -> Option<i32> {
 mod tests {
     use super::*;
 
-    const SCHEMA: Schema = Schema { version: 1, sql: "CREATE TABLE t (a TEXT) STRICT" };
+    const SCHEMA: Schema = Schema(&["CREATE TABLE t (a TEXT) STRICT"]);
+    const NEWER: Schema = Schema(&[SCHEMA.0[0], "ALTER TABLE t ADD COLUMN b TEXT NOT NULL DEFAULT 'new'"]);
 
     fn url(folder: &tempfile::TempDir) -> Secret {
         Secret::new(format!("sqlite:{}/a%20b.db", folder.path().display()))
@@ -142,11 +142,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_an_older_version_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pool = open(&url(&folder), SCHEMA).await.expect("made");
+        sqlx::query("INSERT INTO t VALUES ('old')").execute(&pool).await.expect("inserted");
+        drop(pool);
+        for _ in 0..2 {
+            let pool = open(&url(&folder), NEWER).await.expect("opened");
+            let row: (String, String) = sqlx::query_as("SELECT a, b FROM t").fetch_one(&pool).await.expect("a row");
+            assert_eq!(row, ("old".to_owned(), "new".to_owned()));
+        }
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_opened_says_why() {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(open(&url(&folder), Schema { version: 2, ..SCHEMA }).await.expect("made"));
+        drop(open(&url(&folder), NEWER).await.expect("made"));
         let error = open(&url(&folder), SCHEMA).await.expect_err("newer");
-        assert!(format!("{error:#}").contains("another version"), "{error:#}");
+        assert!(format!("{error:#}").contains("newer version"), "{error:#}");
         for bad in
             ["sqlite:", "sqlite::memory:", "sqlite:x.db", "sqlite:/tmp/x.db?mode=memory", "sqlite:/no/such/folder/x.db"]
         {

@@ -13,6 +13,7 @@
 mod chapters;
 mod clock;
 mod convert;
+mod copy;
 mod cut;
 mod decode;
 mod encode;
@@ -25,6 +26,7 @@ mod limiter;
 mod loudness;
 mod measure;
 mod monitor;
+mod mp3;
 mod reader;
 mod resample;
 mod shape;
@@ -34,6 +36,7 @@ mod tags;
 mod waveform;
 mod whitelist;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 pub use convert::convert;
@@ -43,10 +46,13 @@ pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
 pub use tags::Tag;
 
-/// How to convert; `Options::default()` is VBR V2, at most 48 hours of sound.
+/// How to convert; `Options::default()` is VBR V2, or the sound as it is where it is MP3 already,
+/// and at most 48 hours of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    pub encoding: Encoding,
+    /// `None`: sound that is MP3 already is taken over as it is, all other sound becomes
+    /// [`Encoding::default`].
+    pub encoding: Option<Encoding>,
     /// `None`: as many as the source has, more than two being mixed to stereo.
     pub channels: Option<Channels>,
     /// In Hz, one of the nine that MP3 has. `None`: the source's own, or the nearest above.
@@ -66,12 +72,15 @@ pub struct Options {
     pub tags: Vec<(Tag, String)>,
     /// The ID3 title when the container has none; usually the file's name without its extension.
     pub title_fallback: Option<String>,
+    /// How many threads may encode at the same time; with one, all is done on the caller's.
+    /// `None` takes as many as this process may use cores.
+    pub threads: Option<NonZeroUsize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            encoding: Encoding::default(),
+            encoding: None,
             channels: None,
             sample_rate: None,
             loudness: None,
@@ -81,6 +90,7 @@ impl Default for Options {
             max_output_bytes: None,
             tags: Vec::new(),
             title_fallback: None,
+            threads: None,
         }
     }
 }
@@ -90,6 +100,10 @@ impl Options {
     /// source's own.
     pub fn changes_sound(&self) -> bool {
         self.channels.is_some() || self.sample_rate.is_some() || self.loudness.is_some() || self.part != Part::default()
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }
 }
 
@@ -157,7 +171,8 @@ pub struct Summary {
     pub sample_rate: u32,
     /// Of the MP3: 1 or 2.
     pub channels: u8,
-    /// How loud it is, in 240 points from 0 to 255, the loudest being 255.
+    /// How loud it is, in 240 points from 0 to 255, the loudest being 255. Empty where sound was taken
+    /// over as it is, unheard.
     pub waveform: Vec<u8>,
     /// Bytes the sink got, tag included.
     pub bytes_out: u64,

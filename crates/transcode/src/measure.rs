@@ -69,7 +69,7 @@ impl Ear<'_> {
             none => {
                 let target = Target::nearest(frame, self.options);
                 // So that nobody waits for the second pass to hear of it.
-                encode::check(self.options.encoding, target.rate)?;
+                encode::check(self.options.encoding.unwrap_or_default(), target.rate)?;
                 let resampler = Resampler::new(frame, target)?;
                 none.insert(Hearing { target, resampler, meter: Meter::new(target)? })
             }

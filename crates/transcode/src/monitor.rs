@@ -73,8 +73,9 @@ impl<'a> Monitor<'a> {
     /// Records how far we are and fails if the caller wants no more.
     pub(crate) fn tick(&self, done: Duration) -> Result<(), Error> {
         {
+            // With several threads at work it is an estimate, and those should not go back.
             let mut state = self.0.borrow_mut();
-            state.progress.done = (state.before + done) / state.passes;
+            state.progress.done = state.progress.done.max((state.before + done) / state.passes);
         }
         if self.poll() {
             return Err(Error::Cancelled);

@@ -68,8 +68,15 @@ impl<'a> Output<'a> {
         Self { sink, buffer: Vec::with_capacity(2 * BUFFER), sent: 0, limit }
     }
 
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.fill(|out| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        })
+    }
+
     /// Lets `fill` append to the buffer, then sends it on when there is enough.
-    pub(crate) fn append(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>) -> Result<(), Error> {
+    pub(crate) fn fill(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>) -> Result<(), Error> {
         fill(&mut self.buffer)?;
         if let Some(limit) = self.limit
             && self.written() > limit

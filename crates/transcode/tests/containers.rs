@@ -70,7 +70,7 @@ films! {
     mkv_eac3: "f.mkv", H264, "eac3 -b:a 192k" => "eac3", lag 256, extra 0;
     mkv_dts: "f.mkv", H264, "dca -strict -2 -b:a 768k" => "dts", lag 512, extra 0;
     mkv_opus: "f.mkv", H264, "libopus -b:a 128k" => "opus", lag 0, extra 0;
-    mkv_mp3: "f.mkv", H264, "libmp3lame -b:a 192k" => "mp3", lag 1105, extra 1105;
+    mkv_mp3: "f.mkv", H264, "libmp3lame -b:a 192k" => "mp3", lag 576, extra 576;
     webm_opus: "f.webm", VP8, "libopus -b:a 128k" => "opus", lag 0, extra 0;
     webm_vorbis: "f.webm", VP8, "libvorbis -q:a 6" => "vorbis", lag 0, extra 64;
     avi_mp3: "f.avi", MPEG4, "libmp3lame -b:a 192k" => "mp3", lag 1105, extra 1536;

@@ -53,9 +53,9 @@ fn speech_and_noise_get_as_loud_as_was_wished_for_and_do_not_clip() {
         }
     }
     // In the rates and channels of the presets too.
-    let podcast = Options { loudness: Some(-16), encoding: Encoding::Cbr(128), ..Options::default() };
+    let podcast = Options { loudness: Some(-16), encoding: Some(Encoding::Cbr(128)), ..Options::default() };
     let voice = Options { channels: Some(Channels::Mono), sample_rate: Some(24_000), ..podcast.clone() };
-    for options in [podcast, Options { encoding: Encoding::Vbr(6), ..voice }] {
+    for options in [podcast, Options { encoding: Some(Encoding::Vbr(6)), ..voice }] {
         let (got, peak) = normalized(&media, "soft.wav", &options);
         assert!((got + 16.0).abs() < 1.0 && peak < -0.2, "{options:?}: {got} LUFS, {peak} dBTP");
     }

@@ -134,7 +134,7 @@ fn every_encoding_is_made_and_sounds_the_same() {
     let originals = media.pcm("speech.wav", 48_000, 2);
     let mut sizes = Vec::new();
     for encoding in [Encoding::Vbr(0), Encoding::Vbr(2), Encoding::Vbr(9), Encoding::Cbr(320), Encoding::Cbr(128)] {
-        let options = Options { encoding, ..Options::default() };
+        let options = Options { encoding: Some(encoding), ..Options::default() };
         let (summary, mp3) = convert(&speech, &options).expect("converts");
         let tag: &[u8] = if matches!(encoding, Encoding::Cbr(_)) { b"Info" } else { b"Xing" };
         assert_eq!(&mp3[36..40], tag, "{encoding:?}");
@@ -158,7 +158,7 @@ fn an_mp3_that_does_not_exist_is_refused_in_plain_words() {
     let media = Media::new();
     tone(&media, 22_050, 1, 0.5);
     for (encoding, words) in [(Encoding::Cbr(320), "320 kbit/s at 22050 Hz"), (Encoding::Vbr(10), "quality 10")] {
-        let options = Options { encoding, ..Options::default() };
+        let options = Options { encoding: Some(encoding), ..Options::default() };
         let error = convert(&media.path("tone.wav"), &options).map(drop).expect_err("refused");
         assert!(error.is_final() && error.to_string().contains(words), "{error}");
     }

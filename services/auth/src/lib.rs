@@ -80,6 +80,7 @@ impl Config {
 
 /// Answers on `listener` until `shutdown`. A database server need not be up yet.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    routes::describe();
     let app = App {
         users: Users::connect(&config.database).await.context("DATABASE_URL")?,
         passwords: Passwords::new().await?,

@@ -15,6 +15,7 @@ use axum::{
 };
 use common::{
     Error, Result,
+    meters::start_at_zero,
     serve::{Readiness, ops},
 };
 
@@ -50,6 +51,21 @@ async fn time_limit(request: Request, next: Next) -> Response {
     tokio::time::timeout(TIME_LIMIT, next.run(request))
         .await
         .unwrap_or_else(|late| Error::unavailable("auth")(late).into_response())
+}
+
+/// The metrics' help texts, and the values that counters begin at.
+pub fn describe() {
+    let metrics = [
+        ("auth_logins_total", "Log-ins, by how they ended"),
+        ("auth_validations_total", "Tokens checked, by the verdict"),
+        ("auth_registrations_total", "Accounts asked for, by the answer"),
+    ];
+    for (name, help) in metrics {
+        metrics::describe_counter!(name, help);
+        start_at_zero(name, "outcome", &["ok", "refused", "unavailable", "error"]);
+    }
+    metrics::describe_counter!("auth_password_hashes_total", "Hashes computed, each of which keeps a core busy");
+    start_at_zero("auth_password_hashes_total", "kind", &["check", "make"]);
 }
 
 /// Counts how a request ended, by the metric's name.

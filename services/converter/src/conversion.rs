@@ -17,6 +17,8 @@ use tokio::{
 };
 use transcode::{Options, Progress, Sink, Summary};
 
+use crate::meters::Fault;
+
 /// The MP3 goes to the store in pieces of this size.
 const PIECE: usize = 64 * 1024;
 /// Pieces that may wait for the store before the engine does.
@@ -26,9 +28,9 @@ const WAITING: usize = 8;
 #[derive(Debug)]
 pub enum Ended {
     /// This video will never be an MP3; why, in plain words.
-    Final(String),
+    Final(Fault, String),
     /// Something broke that may work another time.
-    Broken(anyhow::Error),
+    Broken(Fault, anyhow::Error),
     /// The job is somebody else's now, or nobody's.
     Lost,
     /// This worker is stopping.
@@ -36,8 +38,13 @@ pub enum Ended {
 }
 
 impl Ended {
-    pub fn broken(error: impl Into<anyhow::Error>) -> Self {
-        Self::Broken(error.into())
+    /// The store did not do what it should.
+    pub fn store(error: impl Into<anyhow::Error>) -> Self {
+        Self::Broken(Fault::Store, error.into())
+    }
+
+    fn engine(error: impl Into<anyhow::Error>) -> Self {
+        Self::Broken(Fault::Engine, error.into())
     }
 }
 
@@ -73,11 +80,11 @@ pub async fn run(
 
     let stored = store(&mut writer, &mut pieces).await;
     drop(pieces); // after a failure to store, the engine's next piece ends it
-    let converted = engine.await.map_err(Ended::broken)?;
+    let converted = engine.await.map_err(Ended::engine)?;
     let outcome = match (stored, converted) {
-        (Err(error), _) => Err(Ended::broken(error)),
-        (_, Err(error)) if error.is_final() => Err(Ended::Final(error.to_string())),
-        (_, Err(error)) => Err(Ended::broken(error)),
+        (Err(error), _) => Err(Ended::store(error)),
+        (_, Err(error)) if error.is_final() => Err(Ended::Final(Fault::from(&error), error.to_string())),
+        (_, Err(error)) => Err(Ended::Broken(Fault::from(&error), error.into())),
         (Ok(()), Ok(summary)) => Ok(summary),
     };
     match outcome {
@@ -85,7 +92,7 @@ pub async fn run(
             if !summary.waveform.is_empty() {
                 writer.note_waveform(&summary.waveform);
             }
-            let mp3 = writer.finish().await.map_err(Ended::broken)?;
+            let mp3 = writer.finish().await.map_err(Ended::store)?;
             Ok(Output { mp3_fid: mp3.id, mp3_bytes: mp3.length, duration: summary.duration })
         }
         Err(ended) => {

@@ -1,6 +1,7 @@
 //! One job: take it, run the conversion, put the result, tell.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -9,10 +10,7 @@ use std::{
 };
 
 use blobs::{Blobs, Meta};
-use common::{
-    CancellationToken, Id, Message,
-    messages::{JOB_ID, RUN},
-};
+use common::{CancellationToken, Id, Message, messages::JOB_ID, trace};
 use jobs::{Job, Jobs, Lease, Output, Settings, State, Unfit};
 use queue::{Delivery, Envelope, Queue, Verdict};
 use tracing::Instrument;
@@ -20,6 +18,7 @@ use tracing::Instrument;
 use crate::{
     Config,
     conversion::{self, Ended},
+    meters::{self, Fault, Running},
     options::options,
 };
 
@@ -60,7 +59,7 @@ impl Worker {
                 return Verdict::Dead { reason: error.to_string() };
             }
         };
-        let span = tracing::info_span!("job", job.id = %id, attempt = delivery.attempt);
+        let span = tracing::info_span!("job", job.id = %id, attempt = delivery.attempt, trace_id = trace::id());
         async {
             let leased = self.lease(told_id, &message, settings).await;
             match leased {
@@ -96,14 +95,19 @@ impl Worker {
     async fn convert(&self, job: Job, delivered: u32) -> Verdict {
         let started = Instant::now();
         tracing::info!(blob.id = %job.video_fid, lease = job.attempt, "converting");
+        meters::taken(&job);
+        let _running = Running::begin();
         let outcome = if job.attempt_of_run() > MOST_LEASES {
-            Err(Ended::Final("this video could not be converted: every attempt broke off".to_owned()))
+            Err(Ended::Final(Fault::Deadly, "this video could not be converted: every attempt broke off".to_owned()))
         } else {
             self.attempt(&job).await
         };
         let (verdict, outcome) = match outcome {
             Ok(output) => (self.done(&job, &output, started).await, "done"),
-            Err(Ended::Final(reason)) => (self.failed(&job, &reason).await, "failed"),
+            Err(Ended::Final(fault, reason)) => {
+                meters::failed("final", fault);
+                (self.failed(&job, &reason).await, "failed")
+            }
             Err(Ended::Lost) => {
                 tracing::info!("the job is no longer ours: cancelled, or taken over");
                 (Verdict::Done, "lost")
@@ -113,10 +117,12 @@ impl Worker {
                 self.release(&job).await;
                 (Verdict::Later { after: Duration::ZERO }, "given_back")
             }
-            Err(Ended::Broken(error)) => {
+            Err(Ended::Broken(fault, error)) => {
                 let error = format!("{error:#}");
                 tracing::warn!(error, "the attempt failed");
-                if delivered < self.attempts {
+                let is_last = delivered >= self.attempts;
+                meters::failed(if is_last { "exhausted" } else { "retry" }, fault);
+                if !is_last {
                     self.release(&job).await;
                     (Verdict::Retry { reason: error }, "retry")
                 } else {
@@ -137,7 +143,7 @@ impl Worker {
     /// From the video in the store to an MP3 in the store, whose id nobody knows yet.
     async fn attempt(&self, job: &Job) -> Result<Output, Ended> {
         let Some((output, remains)) = job.outputs.split_last() else {
-            return Err(Ended::Broken(anyhow::anyhow!("the lease named no output")));
+            return Err(Ended::store(anyhow::anyhow!("the lease named no output")));
         };
         for id in remains {
             // What an earlier attempt left. If this fails, the sweep finds it.
@@ -145,8 +151,9 @@ impl Worker {
                 tracing::warn!(blob.id = %id, %error, "remains of an earlier attempt are left for the sweep");
             }
         }
-        let video = self.videos.stat(&job.video_fid).await.map_err(Ended::broken)?;
-        let video = video.ok_or_else(|| Ended::Final("the uploaded video is no longer there".to_owned()))?;
+        let video = self.videos.stat(&job.video_fid).await.map_err(Ended::store)?;
+        let video =
+            video.ok_or_else(|| Ended::Final(Fault::Missing, "the uploaded video is no longer there".to_owned()))?;
         let name = job.filename.as_ref().or(video.meta.filename.as_ref());
         let stem = name.map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_owned());
         let meta = Meta {
@@ -156,11 +163,12 @@ impl Worker {
             job_id: Some(job.id.clone()),
             ..Meta::default()
         };
-        let writer = self.mp3s.create(output.clone(), meta).await.map_err(Ended::broken)?;
+        let writer = self.mp3s.create(output.clone(), meta).await.map_err(Ended::store)?;
         let writer = writer.keeping_head(transcode::HEAD_MAX);
         let options = transcode::Options {
             max_duration: self.config.max_duration,
             title_fallback: stem,
+            threads: share_of_cores(self.config.workers),
             ..options(&job.settings)
         };
 
@@ -210,7 +218,7 @@ impl Worker {
                 let duration_ms = started.elapsed().as_millis() as u64;
                 let audio_s = output.duration.as_secs();
                 tracing::info!(blob.id = %output.mp3_fid, duration_ms, audio_s, bytes = output.mp3_bytes, "converted");
-                metrics::counter!("converted_audio_seconds_total").increment(audio_s);
+                meters::converted(output, started.elapsed());
                 self.tell_by_id(&job.id).await
             }
             Ok(false) => {
@@ -250,7 +258,10 @@ impl Worker {
 
     async fn tell_by_id(&self, id: &Id) -> Verdict {
         match self.jobs.get(id).await {
-            Ok(Some(job)) => self.tell(&job).await,
+            Ok(Some(job)) => {
+                meters::over(&job);
+                self.tell(&job).await
+            }
             Ok(None) => Verdict::Done,
             Err(error) => {
                 tracing::warn!(%error, "the notification waits for the ledger");
@@ -264,8 +275,7 @@ impl Worker {
         if job.told || !matches!(job.state, State::Done | State::Failed) {
             return Verdict::Done;
         }
-        let headers = [(JOB_ID.to_owned(), job.id.to_string()), (RUN.to_owned(), job.run.to_string())].into();
-        let envelope = Envelope { body: job.message().to_json(), headers };
+        let envelope = Envelope { body: job.message().to_json(), headers: job.headers() };
         if let Err(error) = self.queue.publish(&self.config.mp3_queue, &envelope).await {
             tracing::warn!(
                 error = format!("{:#}", anyhow::Error::from(error)),
@@ -278,6 +288,12 @@ impl Worker {
         }
         Verdict::Done
     }
+}
+
+/// For each of so many conversions at once; rounded up, so that no core is left idle.
+fn share_of_cores(conversions: usize) -> Option<NonZeroUsize> {
+    let cores = std::thread::available_parallelism().ok()?;
+    NonZeroUsize::new(cores.get().div_ceil(conversions.max(1)))
 }
 
 /// What a message that comes without a record asks for, in headers of the settings' names.

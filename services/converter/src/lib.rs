@@ -2,6 +2,7 @@
 
 mod conversion;
 mod job;
+mod meters;
 mod options;
 
 use std::{sync::Arc, time::Duration};
@@ -64,6 +65,7 @@ impl Config {
 
 /// Works until `shutdown`, then until the running jobs are finished or given back.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    meters::describe(config.workers);
     let options = queue::Options { name: "converter".to_owned(), ..Default::default() };
     let attempts = options.retry_delays.len() as u32 + 1;
     let queue = Queue::connect(&config.queue, options).await?;

@@ -11,9 +11,9 @@ pub fn options(settings: &Settings) -> Options {
     let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     Options {
         encoding: match (settings.bitrate, settings.quality) {
-            (Some(kbps), _) => Encoding::Cbr(kbps),
-            (None, Some(quality)) => Encoding::Vbr(quality),
-            (None, None) => Encoding::default(),
+            (Some(kbps), _) => Some(Encoding::Cbr(kbps)),
+            (None, Some(quality)) => Some(Encoding::Vbr(quality)),
+            (None, None) => None,
         },
         channels: settings.channels.map(|channels| match channels {
             jobs::Channels::Mono => Channels::Mono,

@@ -7,7 +7,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use common::{Error, Id, Result, messages::JOB_ID};
+use common::{
+    Error, Id, Result,
+    messages::JOB_ID,
+    trace::{self, TRACEPARENT},
+};
 use serde::Deserialize;
 
 use crate::session;
@@ -47,13 +51,13 @@ impl AuthClient {
     /// What auth answers to a login, word for word.
     pub async fn login(&self, headers: &HeaderMap) -> Result<Response> {
         let authorization = headers.get(header::AUTHORIZATION).ok_or(Error::MissingCredentials)?;
-        let request = self.http.post(format!("{}/login", self.base)).header(header::AUTHORIZATION, authorization);
+        let request = self.post("login").header(header::AUTHORIZATION, authorization);
         pass_on(request).await
     }
 
     /// The token of somebody who gives their password; auth's own answer if it gives none.
     pub async fn token(&self, email: &str, password: &str) -> Result<Result<String, Response>> {
-        let request = self.http.post(format!("{}/login", self.base)).basic_auth(email, Some(password));
+        let request = self.post("login").basic_auth(email, Some(password));
         let answer = request.send().await.map_err(Error::unavailable("auth"))?;
         if answer.status() != StatusCode::OK {
             return Ok(Err(hand_on(answer).await?));
@@ -65,7 +69,7 @@ impl AuthClient {
     pub async fn register(&self, headers: &HeaderMap, body: Bytes) -> Result<Response> {
         let json = HeaderValue::from_static("application/json");
         let content_type = headers.get(header::CONTENT_TYPE).unwrap_or(&json);
-        let request = self.http.post(format!("{}/register", self.base)).header(header::CONTENT_TYPE, content_type);
+        let request = self.post("register").header(header::CONTENT_TYPE, content_type);
         pass_on(request.body(body)).await
     }
 
@@ -79,14 +83,22 @@ impl AuthClient {
         self.validate(headers, Some(job)).await
     }
 
+    /// A request within the present trace, if there is one.
+    fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.post(format!("{}/{path}", self.base));
+        match trace::current() {
+            Some(context) => request.header(TRACEPARENT, context),
+            None => request,
+        }
+    }
+
     async fn validate(&self, headers: &HeaderMap, job: Option<&Id>) -> Result<User> {
         // A header that somebody took the trouble to send counts before a cookie that came by itself.
         let authorization = match headers.get(header::AUTHORIZATION) {
             Some(header) => header.clone(),
             None => session::bearer(headers).ok_or(Error::MissingCredentials)?,
         };
-        let mut request =
-            self.http.post(format!("{}/validate", self.base)).header(header::AUTHORIZATION, authorization);
+        let mut request = self.post("validate").header(header::AUTHORIZATION, authorization);
         if let Some(job) = job {
             request = request.header(JOB_ID, job.as_str());
         }

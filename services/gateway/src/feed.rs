@@ -230,7 +230,10 @@ mod tests {
             mailed: false,
             created_at: at,
             updated_at: at,
+            lined_up_at: at,
             leased_at: None,
+            ended_at: None,
+            traceparent: None,
         }
     }
 

@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use blobs::{Blobs, Meta, Writer};
-use common::{
-    Error, Id, Result,
-    messages::{JOB_ID, RUN},
-};
+use common::{Error, Id, Result, trace};
 use jobs::{Job, Jobs, NewJob, Settings, State};
 use queue::{Envelope, Queue};
+use tracing::Instrument;
 
 /// How often the ledger hears that an upload is still going on.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
@@ -33,7 +31,8 @@ impl Intake {
         self.queue.ping().await.map_err(Error::unavailable("the queue"))?;
         let Announced { id, owner, filename, content_type, settings, key } = film;
         let (owned_by, named, video_fid) = (owner.clone(), filename.clone(), Id::fresh());
-        let new = NewJob { id: id.clone(), owner, filename, video_fid: video_fid.clone(), settings, key };
+        let traceparent = trace::current();
+        let new = NewJob { id: id.clone(), owner, filename, video_fid: video_fid.clone(), settings, key, traceparent };
         if !self.jobs.create(new).await.map_err(Error::unavailable("the store"))? {
             return Err(KEY_IN_USE);
         }
@@ -86,9 +85,7 @@ impl Intake {
 
 /// The message that wakes a worker up for this job, or tells the notification of its result.
 pub fn envelope(job: &Job) -> Envelope {
-    let known = [(JOB_ID, job.id.to_string()), (RUN, job.run.to_string())];
-    let headers = known.into_iter().chain(job.settings.wishes()).map(|(name, text)| (name.to_owned(), text)).collect();
-    Envelope { body: job.message().to_json(), headers }
+    Envelope { body: job.message().to_json(), headers: job.headers() }
 }
 
 /// Another upload came with the same key, and nobody knows yet how it ends.
@@ -128,6 +125,7 @@ impl Upload {
                 return Err(Error::Cancelled);
             }
         }
+        metrics::counter!("upload_bytes_total").increment(bytes.len() as u64);
         let Some(writer) = &mut self.writer else { return Err(Error::Cancelled) };
         writer.write(bytes).await.map_err(Error::unavailable("the store"))
     }
@@ -136,7 +134,7 @@ impl Upload {
     /// end in one visible result, whatever dies.
     pub async fn accept(self) -> Result<Job> {
         // In a task of its own: from here on a client that goes away changes nothing.
-        let accepted = tokio::spawn(self.into_job());
+        let accepted = tokio::spawn(self.into_job().in_current_span());
         accepted.await.map_err(|e| Error::Internal(e.into()))?
     }
 
@@ -148,6 +146,7 @@ impl Upload {
             return Err(Error::Cancelled);
         }
         self.accepted = true;
+        metrics::histogram!("upload_size_bytes").record(video.length as f64);
         let job = jobs.get(id).await.map_err(Error::unavailable("the store"))?;
         let mut job = job.ok_or(Error::Cancelled)?;
         tracing::info!(job.id = %job.id, blob.id = %job.video_fid, bytes = video.length, "accepted");

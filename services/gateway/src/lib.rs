@@ -3,6 +3,7 @@
 mod auth_client;
 mod conversion;
 mod feed;
+mod gauges;
 mod intake;
 mod range;
 mod reconcile;
@@ -87,6 +88,7 @@ struct App {
 
 /// Serves until `shutdown`; uploads that are running then are finished first.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    gauges::describe();
     let videos = Blobs::connect(&config.blobs, "videos").await?;
     let mp3s = Blobs::connect(&config.blobs, "mp3s").await?;
     let jobs = Jobs::connect(&config.ledger).await?;

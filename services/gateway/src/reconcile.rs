@@ -8,7 +8,7 @@ use common::{CancellationToken, Env};
 use jobs::{Job, Stuck};
 use queue::Queue;
 
-use crate::{App, intake::envelope};
+use crate::{App, gauges::Gauges, intake::envelope};
 
 /// How long each thing may stand still.
 #[derive(Clone, Debug)]
@@ -48,8 +48,16 @@ const BATCH: usize = 100;
 /// Works until `shutdown`.
 pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {
     let mut swept: Option<Instant> = None;
+    let mut gauges = Gauges::default();
     while shutdown.run_until_cancelled(tokio::time::sleep(app.config.reconcile.interval)).await.is_some() {
-        if let Err(error) = round(&app, &queue).await {
+        let outcome = round(&app, &queue).await;
+        let label = if outcome.is_ok() { "ok" } else { "failed" };
+        metrics::counter!("reconcile_rounds_total", "outcome" => label).increment(1);
+        // Before what was wrong is said: figures are wanted most when something is.
+        if let Err(error) = gauges.take(&app, &queue).await {
+            tracing::debug!(error = format!("{error:#}"), "not all could be measured");
+        }
+        if let Err(error) = outcome {
             let error = format!("{error:#}");
             tracing::warn!(error, "the reconciler could not finish its round");
             continue;

@@ -5,9 +5,11 @@ use std::time::Instant;
 use common::{
     Id, Message,
     messages::{JOB_ID, RUN},
+    trace,
 };
 use jobs::{Job, Jobs, State};
 use queue::{Delivery, Verdict};
+use time::OffsetDateTime;
 use tracing::Instrument;
 
 use crate::{
@@ -38,7 +40,7 @@ impl Worker {
         let told_run = delivery.envelope.headers.get(RUN).and_then(|run| run.parse::<u32>().ok());
         let job = self.record(told_id.as_ref(), &message).await;
         let id = told_id.or_else(|| job.as_ref().map(|job| job.id.clone())).unwrap_or(message.video_fid.clone());
-        let span = tracing::info_span!("mail", job.id = %id, attempt = delivery.attempt);
+        let span = tracing::info_span!("mail", job.id = %id, attempt = delivery.attempt, trace_id = trace::id());
         self.deliver(&id, told_run, job, &message).instrument(span).await
     }
 
@@ -71,6 +73,7 @@ impl Worker {
             tracing::info!("nothing to tell any more");
             return Verdict::Done;
         }
+        let ended_at = job.as_ref().and_then(|job| job.ended_at);
         let run = told_run.or(job.as_ref().map(|job| job.run)).unwrap_or(1);
         let (kind, mail) = self.compose(&name(id, run), job.as_ref(), message);
         let started = Instant::now();
@@ -79,6 +82,11 @@ impl Worker {
         let (outcome, verdict) = match sent {
             Ok(()) => {
                 tracing::info!(kind, duration_ms = started.elapsed().as_millis() as u64, "mail sent");
+                if let Some(ended_at) = ended_at {
+                    // By two clocks, which may differ a little.
+                    let lag = (OffsetDateTime::now_utc() - ended_at).as_seconds_f64().max(0.0);
+                    metrics::histogram!("mail_lag_seconds", "kind" => kind).record(lag);
+                }
                 self.note(id, run).await;
                 ("sent", Verdict::Done)
             }
@@ -111,6 +119,18 @@ impl Worker {
             && let Err(error) = jobs.mailed(id, run).await
         {
             tracing::warn!(%error, "sent, but the ledger does not know; its owner may get the mail twice");
+        }
+    }
+}
+
+/// The metrics' help texts, and the values that counters begin at.
+pub fn describe() {
+    metrics::describe_counter!("mails_total", "Attempts at a mail, by what it told and how they ended");
+    metrics::describe_histogram!("mail_duration_seconds", "What an attempt at a mail took");
+    metrics::describe_histogram!("mail_lag_seconds", "From the end of a conversion to its mail");
+    for kind in ["done", "failed"] {
+        for outcome in ["sent", "delayed", "refused"] {
+            metrics::counter!("mails_total", "kind" => kind, "outcome" => outcome).increment(0);
         }
     }
 }

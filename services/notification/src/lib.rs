@@ -79,6 +79,7 @@ impl Config {
 
 /// Works until `shutdown`, then until the mails under way are sent.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    job::describe();
     let options = queue::Options {
         name: "notification".to_owned(),
         retry_delays: RETRY_DELAYS.map(Duration::from_secs).to_vec(),

@@ -22,11 +22,13 @@ mod worker;
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use common::{CancellationToken, Secret};
 use futures_util::future::join_all;
+use lapin::options::BasicGetOptions;
 
 use self::{
     dial::Dialer,
@@ -36,7 +38,10 @@ use self::{
     wire::Counters,
     worker::Worker,
 };
-use crate::{Envelope, Options, PublishError, handling::Handler};
+use crate::{Delivery, Envelope, Letter, Options, PublishError, handling::Handler};
+
+/// What the broker may take to put messages back that were looked at.
+const PUT_BACK: Duration = Duration::from_secs(2);
 
 pub(crate) struct Amqp {
     dialer: Dialer,
@@ -105,6 +110,39 @@ impl Amqp {
     pub(crate) async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
         let live: Arc<Live> = self.publisher.link.live().await?;
         Ok(topology::exists(&live, queue).await?.unwrap_or(0))
+    }
+
+    pub(crate) async fn sift(
+        &self,
+        queue: &str,
+        mut judge: impl AsyncFnMut(Delivery) -> anyhow::Result<Letter>,
+    ) -> anyhow::Result<()> {
+        let live: Arc<Live> = self.publisher.link.live().await?;
+        let Some(count) = topology::exists(&live, queue).await? else { return Ok(()) };
+        let channel = live.channel().await?;
+        let mut kept = 0;
+        let sifting = async {
+            for _ in 0..count {
+                let get = channel.basic_get(topology::name(queue)?, BasicGetOptions::default());
+                let Some(message) = live.limited(get).await?.context("cannot get a message")? else { break };
+                let acker = message.delivery.acker.clone();
+                kept += 1;
+                if judge(wire::delivery(message.delivery)).await? == Letter::Remove {
+                    let sent = live.limited(acker.ack(Default::default())).await?.context("cannot acknowledge")?;
+                    ensure!(sent, "cannot acknowledge: the channel is closed");
+                    kept -= 1;
+                }
+            }
+            Ok(())
+        };
+        let outcome = sifting.await;
+        // What was not acknowledged goes back to its queue, a moment later.
+        topology::close(&live, &channel).await;
+        let deadline = Instant::now() + PUT_BACK;
+        while topology::exists(&live, queue).await?.unwrap_or(0) < kept && Instant::now() < deadline {
+            tokio::time::sleep(PUT_BACK / 100).await;
+        }
+        outcome
     }
 
     pub(crate) async fn close(&self) {

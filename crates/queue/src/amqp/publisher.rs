@@ -19,7 +19,7 @@ use super::{
     topology::{Topology, name},
     wire::{self, Counters},
 };
-use crate::PublishError;
+use crate::{PublishError, handling};
 
 /// Messages under way at once. A confirm takes a disk's time, so several waits should overlap.
 const CHANNELS: usize = 4;
@@ -82,14 +82,7 @@ impl Publisher {
     pub(super) async fn publish(&self, outgoing: &Outgoing<'_>) -> Result<(), PublishError> {
         let outcome = tokio::time::timeout(self.limit, self.publish_within_limit(outgoing)).await;
         let outcome = outcome.unwrap_or(Err(PublishError::TimedOut));
-        let label = match &outcome {
-            Ok(()) => "ok",
-            Err(PublishError::Unavailable(_)) => "unavailable",
-            Err(PublishError::TimedOut) => "timeout",
-            Err(PublishError::Blocked) => "blocked",
-            Err(PublishError::Refused(_)) => "refused",
-        };
-        metrics::counter!("queue_published_total", "queue" => outgoing.to.to_owned(), "outcome" => label).increment(1);
+        handling::count_published(outgoing.to, &outcome);
         outcome
     }
 

@@ -25,6 +25,10 @@ use crate::dead_letters;
 /// crashed, say) before it lays it aside as dead. A classic queue has no such limit.
 const DELIVERY_LIMIT: u32 = 20;
 
+/// Dead letters may be looked at as often as one likes. Without a limit of its own a queue has
+/// the broker's, beyond which it would drop them.
+const LOOKS: u32 = i32::MAX.unsigned_abs();
+
 /// The name of the queue in which messages of `queue` wait for `delay`. There is one for each
 /// length of wait, because a queue's messages expire in their order.
 pub(super) fn waiting_room(queue: &str, delay: Duration) -> String {
@@ -42,8 +46,9 @@ impl Topology {
     pub(super) async fn ensure_queue(&self, live: &Arc<Live>, queue: &str) -> anyhow::Result<()> {
         let dead = dead_letters(queue);
         // The dead letters come first: once the queue is there, it may be used.
-        self.ensure(live, &dead, quorum([])).await?;
-        self.ensure(live, queue, quorum(dead_lettering_to(&dead).into_iter().chain([delivery_limit()]))).await
+        self.ensure(live, &dead, quorum([delivery_limit(LOOKS)])).await?;
+        let arguments = dead_lettering_to(&dead).into_iter().chain([delivery_limit(DELIVERY_LIMIT)]);
+        self.ensure(live, queue, quorum(arguments)).await
     }
 
     /// Makes sure of the places where messages of `queue` wait.
@@ -146,8 +151,8 @@ fn dead_lettering_to(queue: &str) -> [(&'static str, AMQPValue); 4] {
     ]
 }
 
-fn delivery_limit() -> (&'static str, AMQPValue) {
-    ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT.into()))
+fn delivery_limit(limit: u32) -> (&'static str, AMQPValue) {
+    ("x-delivery-limit", AMQPValue::LongLongInt(limit.into()))
 }
 
 fn text(value: &str) -> AMQPValue {

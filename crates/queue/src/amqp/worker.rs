@@ -107,7 +107,7 @@ impl Worker<'_> {
             };
             let acker = message.acker.clone();
             let delivery = wire::delivery(message);
-            let span = tracing::info_span!("message", queue = self.queue, attempt = delivery.attempt);
+            let span = handling::span(self.queue, &delivery);
             self.handle(live, &acker, delivery).instrument(span).await?;
             *handled += 1;
         }

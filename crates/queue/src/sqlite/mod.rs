@@ -19,7 +19,10 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use self::{store::Store, worker::Worker};
-use crate::{Envelope, Options, PublishError, handling::Handler};
+use crate::{
+    Delivery, Envelope, Letter, Options, PublishError,
+    handling::{self, Handler},
+};
 
 /// How often a worker looks whether another process has put something in.
 const LOOK: Duration = Duration::from_millis(100);
@@ -43,8 +46,24 @@ impl Sqlite {
             return Err(PublishError::Unavailable(anyhow::anyhow!("the queue is closed")));
         }
         let kept = tokio::time::timeout(self.options.confirm_timeout, self.store.insert(queue, envelope)).await;
-        kept.map_err(|_| PublishError::TimedOut)??;
+        let kept = kept.unwrap_or(Err(PublishError::TimedOut));
+        handling::count_published(queue, &kept);
+        kept?;
         self.news.send_replace(());
+        Ok(())
+    }
+
+    pub(crate) async fn sift(
+        &self,
+        queue: &str,
+        mut judge: impl AsyncFnMut(Delivery) -> anyhow::Result<Letter>,
+    ) -> anyhow::Result<()> {
+        ensure!(!self.closed.is_cancelled(), "the queue is closed");
+        for (row, delivery) in self.store.list(queue).await? {
+            if judge(delivery).await? == Letter::Remove {
+                self.store.remove(row).await?;
+            }
+        }
         Ok(())
     }
 

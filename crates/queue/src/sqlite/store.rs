@@ -9,29 +9,26 @@ use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
 
 use crate::{Delivery, Envelope, PublishError, dead_letters, fate::Fate};
 
-const SCHEMA: Schema = Schema {
-    version: 1,
-    sql: "
-        CREATE TABLE messages (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            queue TEXT NOT NULL,
-            body BLOB NOT NULL,
-            -- A JSON object of texts.
-            headers TEXT NOT NULL,
-            attempt INTEGER NOT NULL DEFAULT 1,
-            deferred INTEGER NOT NULL DEFAULT 0,
-            reason TEXT,
-            -- Deliveries of this attempt that were cut short.
-            returns INTEGER NOT NULL DEFAULT 0,
-            -- Who is at it.
-            claim TEXT,
-            -- Nobody may take it before: it waits for its next attempt, or somebody is at it.
-            free_at INTEGER NOT NULL DEFAULT 0
-        ) STRICT;
-        CREATE INDEX messages_in_order ON messages (queue, id, free_at);
-        CREATE INDEX messages_by_time ON messages (queue, free_at);
-    ",
-};
+const SCHEMA: Schema = Schema(&["
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        queue TEXT NOT NULL,
+        body BLOB NOT NULL,
+        -- A JSON object of texts.
+        headers TEXT NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 1,
+        deferred INTEGER NOT NULL DEFAULT 0,
+        reason TEXT,
+        -- Deliveries of this attempt that were cut short.
+        returns INTEGER NOT NULL DEFAULT 0,
+        -- Who is at it.
+        claim TEXT,
+        -- Nobody may take it before: it waits for its next attempt, or somebody is at it.
+        free_at INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX messages_in_order ON messages (queue, id, free_at);
+    CREATE INDEX messages_by_time ON messages (queue, free_at);
+"]);
 /// Such headers are the queue's own.
 const RESERVED: &str = "x-";
 /// As long as a name may be on any other server.
@@ -135,6 +132,17 @@ impl Store {
         query.bind(queue).bind(now()).fetch_one(&self.pool).await
     }
 
+    /// All messages of `queue` in order, each with its row.
+    pub(super) async fn list(&self, queue: &str) -> anyhow::Result<Vec<(i64, Delivery)>> {
+        let query = sqlx::query("SELECT * FROM messages WHERE queue = ? ORDER BY id").bind(queue);
+        let rows = query.fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((row.try_get("id")?, delivery(row)?))).collect()
+    }
+
+    pub(super) async fn remove(&self, row: i64) -> sqlx::Result<()> {
+        sqlx::query("DELETE FROM messages WHERE id = ?").bind(row).execute(&self.pool).await.map(drop)
+    }
+
     /// Another number after every commit of another connection.
     pub(super) async fn version(&self) -> sqlx::Result<i64> {
         sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.pool).await
@@ -146,20 +154,24 @@ impl Store {
 }
 
 fn claimed(row: &SqliteRow) -> anyhow::Result<Claimed> {
+    let (row_id, claim, returns) = (row.try_get("id")?, row.try_get("claim")?, row.try_get("returns")?);
+    Ok(Claimed { row: row_id, claim, returns, delivery: delivery(row)? })
+}
+
+fn delivery(row: &SqliteRow) -> anyhow::Result<Delivery> {
     let returns: u32 = row.try_get("returns")?;
     let headers: &str = row.try_get("headers")?;
     let envelope = Envelope {
         body: row.try_get("body")?,
         headers: serde_json::from_str(headers).context("the headers of a message")?,
     };
-    let delivery = Delivery {
+    Ok(Delivery {
         envelope,
         attempt: row.try_get::<u32, _>("attempt")?.saturating_add(returns),
         deferred: row.try_get("deferred")?,
         reason: row.try_get("reason")?,
         redelivered: returns > 0,
-    };
-    Ok(Claimed { row: row.try_get("id")?, claim: row.try_get("claim")?, returns, delivery })
+    })
 }
 
 impl fmt::Display for Store {

@@ -42,8 +42,7 @@ impl Worker<'_> {
             let waiting = match self.take().await {
                 Ok(Taken::Message(message)) => {
                     pause = backoff();
-                    let attempt = message.delivery.attempt;
-                    let span = tracing::info_span!("message", queue = self.queue, attempt);
+                    let span = handling::span(self.queue, &message.delivery);
                     self.handle(*message).instrument(span).await;
                     continue;
                 }

@@ -11,6 +11,7 @@ macro_rules! contract {
             slots_bound_what_runs_at_once
             retries_come_back_later_and_end_among_the_dead
             dead_is_dead_at_once
+            dead_letters_can_be_sifted
             later_keeps_the_attempt_but_has_an_end
             later_mixes_with_retry
             a_panic_costs_one_attempt_and_no_worker

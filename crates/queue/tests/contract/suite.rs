@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::ready, sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
-use queue::{Envelope, Options, Verdict, dead_letters};
+use queue::{Envelope, Letter, Options, Verdict, dead_letters};
 use testkit::eventually;
 use tokio::sync::Semaphore;
 
@@ -119,6 +119,38 @@ pub async fn dead_is_dead_at_once(url: &str) {
     let dead = Worker::diligent(&queue, &dead_letters(Q)).has_seen(1).await.remove(0);
     assert_eq!((text(&dead).as_str(), dead.reason.as_deref()), ("bad", Some("not a message")));
     assert_eq!(queue.depth(Q).await.expect("depth"), 0);
+}
+
+pub async fn dead_letters_can_be_sifted(url: &str) {
+    let queue = connect(url).await;
+    let sift = async |judge: &dyn Fn(&str) -> Letter| {
+        let mut seen = Vec::new();
+        let judged = queue.sift(Q, async |letter| {
+            seen.push((text(&letter), letter.reason.clone()));
+            Ok(judge(&text(&letter)))
+        });
+        judged.await.expect("sifted");
+        seen.sort();
+        seen
+    };
+    assert_eq!(sift(&|_| Letter::Remove).await, [], "no queue, no letters");
+    let worker = Worker::stubborn(&queue, Q, Verdict::Dead { reason: "bad".to_owned() });
+    for n in 1..=3 {
+        queue.publish(Q, &envelope(n)).await.expect("published");
+        worker.has_seen(n).await;
+        depth_becomes(&queue, &dead_letters(Q), n as u32).await;
+    }
+    worker.stop().await;
+    let bad = |bodies: &[&str]| bodies.iter().map(|n| ((*n).to_owned(), Some("bad".to_owned()))).collect::<Vec<_>>();
+    // A look, as often as one likes, changes nothing.
+    for _ in 0..25 {
+        assert_eq!(sift(&|_| Letter::Keep).await, bad(&["1", "2", "3"]));
+    }
+    let failing = queue.sift(Q, async |_| anyhow::bail!("no"));
+    failing.await.expect_err("the judge's own error");
+    let remove_2 = |body: &str| if body == "2" { Letter::Remove } else { Letter::Keep };
+    assert_eq!(sift(&remove_2).await, bad(&["1", "2", "3"]));
+    assert_eq!(sift(&|_| Letter::Keep).await, bad(&["1", "3"]));
 }
 
 pub async fn later_keeps_the_attempt_but_has_an_end(url: &str) {

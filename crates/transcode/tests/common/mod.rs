@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod measure;
+pub mod mp3;
+pub mod sound;
 
 use std::fs::{self, File};
 use std::io::{self, Cursor};
@@ -178,6 +180,16 @@ pub fn decode(mp3: Vec<u8>) -> Decoded {
     }
     let channels = parameters.channels.expect("channels").count();
     Decoded { rate: parameters.sample_rate.expect("a rate"), planes: deinterleave(&samples, channels) }
+}
+
+/// Decodes an MP3 with the program `ffmpeg`, gapless too.
+pub fn decode_with_ffmpeg(mp3: &[u8], channels: u8) -> Vec<Vec<f32>> {
+    let media = Media::new();
+    media.write("ours.mp3", mp3);
+    media.ffmpeg("-i ours.mp3 -f f32le ours.pcm");
+    let bytes = media.read("ours.pcm");
+    let samples: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|sample| f32::from_le_bytes(*sample)).collect();
+    deinterleave(&samples, channels.into())
 }
 
 fn deinterleave(samples: &[f32], channels: usize) -> Vec<Vec<f32>> {

@@ -6,21 +6,18 @@ use sqlx::{Executor, Row, SqlitePool};
 
 use super::User;
 
-const SCHEMA: Schema = Schema {
-    version: 1,
-    sql: "
-        CREATE TABLE user (
-            id INTEGER PRIMARY KEY,
-            -- In lower case.
-            email TEXT NOT NULL COLLATE NOCASE UNIQUE,
-            -- An argon2id hash in PHC form.
-            password TEXT NOT NULL,
-            -- Whether the account may use the converter.
-            enabled INTEGER NOT NULL DEFAULT TRUE,
-            created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-        ) STRICT;
-    ",
-};
+const SCHEMA: Schema = Schema(&["
+    CREATE TABLE user (
+        id INTEGER PRIMARY KEY,
+        -- In lower case.
+        email TEXT NOT NULL COLLATE NOCASE UNIQUE,
+        -- An argon2id hash in PHC form.
+        password TEXT NOT NULL,
+        -- Whether the account may use the converter.
+        enabled INTEGER NOT NULL DEFAULT TRUE,
+        created_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    ) STRICT;
+"]);
 
 pub struct Sqlite {
     pool: SqlitePool,

@@ -8,6 +8,7 @@ use axum::{
 };
 use blobs::Stat;
 use common::{Error, Id, Result};
+use futures_util::TryStreamExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -62,14 +63,15 @@ pub async fn download(State(app): State<App>, Query(params): Query<Params>, head
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, whole, "range not satisfiable").into_response());
         }
     };
-    metrics::counter!("download_bytes_total").increment(part.end - part.start);
     let mut response = (status, fixed).into_response();
     let head = response.headers_mut();
     head.insert(header::CONTENT_LENGTH, (part.end - part.start).into());
     if status == StatusCode::PARTIAL_CONTENT {
         head.insert(header::CONTENT_RANGE, value(&format!("bytes {}-{}/{length}", part.start, part.end - 1))?);
     }
-    *response.body_mut() = Body::from_stream(app.mp3s.stream(&mp3, part));
+    let handed_out = metrics::counter!("download_bytes_total");
+    let bytes = app.mp3s.stream(&mp3, part).inspect_ok(move |bytes| handed_out.increment(bytes.len() as u64));
+    *response.body_mut() = Body::from_stream(bytes);
     Ok(response)
 }
 

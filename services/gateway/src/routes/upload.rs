@@ -52,6 +52,25 @@ pub async fn upload(State(app): State<App>, request: Request) -> Result<Response
 }
 
 pub async fn take(app: App, request: Request, manner: Manner) -> Result<Response> {
+    let outcome = receive_and_answer(app, request, manner).await;
+    metrics::counter!("uploads_total", "outcome" => label(&outcome)).increment(1);
+    outcome
+}
+
+fn label(outcome: &Result<Response>) -> &'static str {
+    match outcome {
+        Ok(_) => "accepted",
+        Err(Error::MissingCredentials | Error::NotAuthorized | Error::NotPermitted) => "unauthorized",
+        Err(Error::BadRequest(_) | Error::Unprocessable(_) | Error::Conflict(_)) => "invalid",
+        Err(Error::TooLarge(_)) => "too_large",
+        Err(Error::Stalled) => "stalled",
+        Err(Error::Cancelled) => "cancelled",
+        Err(Error::Unavailable { .. }) => "unavailable",
+        Err(_) => "error",
+    }
+}
+
+async fn receive_and_answer(app: App, request: Request, manner: Manner) -> Result<Response> {
     let headers = request.headers().clone();
     let id = Id::fresh();
     tracing::Span::current().record("job.id", tracing::field::display(&id));
@@ -79,11 +98,7 @@ pub async fn take(app: App, request: Request, manner: Manner) -> Result<Response
     if received.is_err() {
         drain_some(rest_of(parts)).await;
     }
-    let outcome = if received.is_ok() { "accepted" } else { "refused" };
-    metrics::counter!("uploads_total", "outcome" => outcome).increment(1);
-    let upload = received?;
-    metrics::counter!("upload_bytes_total").increment(upload.received());
-    let job = upload.accept().await?;
+    let job = received?.accept().await?;
     answer(&app, &job, &headers, manner).await
 }
 

@@ -5,6 +5,8 @@
 //! `BENCH_BYTES` and `BENCH_ROUNDS` make a shorter run.
 
 mod conversion;
+mod engine;
+mod measure;
 mod report;
 mod transfer;
 
@@ -40,6 +42,8 @@ async fn main() -> anyhow::Result<()> {
     let mut bench = Bench { app, user, rounds, bytes, film };
 
     let mut report = report::Report::new();
+    engine::compare(&bench, &mut report)?;
+    engine::memory(&bench, &mut report)?;
     transfer::upload(&bench, &mut report).await?;
     transfer::download(&bench, &mut report).await?;
     conversion::ten_minutes(&mut bench, &mut report).await?;

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use testkit::workspace_root;
 
+use crate::measure::Cost;
+
 pub struct Report {
     text: String,
 }
@@ -33,6 +35,21 @@ impl Report {
             let value = median(values);
             let ratio = if more_is_better { ours / value } else { value / ours };
             let _ = writeln!(table, "| {name} | {value:.2} | {ratio:.2} × |");
+        }
+        self.add(&table);
+    }
+
+    /// What each contestant's run cost, the first row being ours.
+    pub fn costs(&mut self, title: &str, rows: &[(String, Vec<Cost>)]) {
+        let middle = |costs: &[Cost], of: fn(&Cost) -> f64| median(costs.iter().map(of).collect());
+        let ours = middle(&rows[0].1, |cost| cost.seconds);
+        let mut table = format!(
+            "\n## {title}\n\n| | seconds | mp3converter beside it | CPU seconds | peak MiB |\n|---|---:|---:|---:|---:|\n"
+        );
+        for (name, costs) in rows {
+            let seconds = middle(costs, |cost| cost.seconds);
+            let (cpu, peak) = (middle(costs, |cost| cost.cpu_seconds), middle(costs, |cost| cost.peak_mib));
+            let _ = writeln!(table, "| {name} | {seconds:.2} | {:.2} × | {cpu:.2} | {peak:.0} |", seconds / ours);
         }
         self.add(&table);
     }

@@ -1,11 +1,16 @@
 //! What an operator relies on.
 
+mod admin;
+mod metrics;
+mod monitoring;
+mod traces;
+
 use std::process::Command;
 
 use e2e::{App, Product};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_readiness_and_metrics_of_all_services() {
+async fn health_readiness_and_clean_logs_of_all_services() {
     let app = App::start().await;
     let ada = app.user("ada").await;
     let film = app.path("film.mp4");
@@ -17,13 +22,6 @@ async fn health_readiness_and_metrics_of_all_services() {
             assert_eq!(answer.status(), 200, "{path}");
         }
     }
-    let metrics =
-        async |url: String| reqwest::get(format!("{url}/metrics")).await.expect("sent").text().await.expect("text");
-    let gateway = metrics(app.gateway.url()).await;
-    assert!(gateway.contains(r#"uploads_total{outcome="accepted"} 1"#), "{gateway}");
-    assert!(gateway.contains("http_request_duration_seconds_bucket"), "{gateway}");
-    let converter = metrics(app.converters[0].url()).await;
-    assert!(converter.contains(r#"conversions_total{outcome="done"} 1"#), "{converter}");
     // No secrets and no addresses in what is kept longest.
     for service in app.services() {
         let log = service.log();
