@@ -10,6 +10,7 @@
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
 //! are ever opened, no protocol is, and every length is bounded.
 
+mod chain;
 mod chapters;
 mod clock;
 mod convert;
