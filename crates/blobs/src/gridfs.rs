@@ -104,6 +104,7 @@ impl Bucket {
                     filename: text("filename").or_else(|| file.get_str("filename").ok().map(str::to_owned)),
                     content_type: text("content_type"),
                     job_id: text("job_id").and_then(|id| id.parse().ok()),
+                    waveform: text("waveform"),
                 },
             })
         }))

@@ -41,6 +41,16 @@ pub struct Meta {
     pub filename: Option<String>,
     pub content_type: Option<String>,
     pub job_id: Option<Id>,
+    /// Of a sound, how loud it is, in points of two hexadecimal digits each.
+    pub waveform: Option<String>,
+}
+
+impl Meta {
+    /// The points of the waveform, from 0 to 255, if they are known.
+    pub fn points(&self) -> Option<Vec<u8>> {
+        let digits = self.waveform.as_deref()?.as_bytes().chunks(2);
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    }
 }
 
 /// A complete file.
@@ -113,7 +123,7 @@ impl Blobs {
             Backend::GridFs(bucket) => WriterInner::GridFs(bucket.create(id, meta).await?),
             Backend::File(folder) => WriterInner::File(folder.create(id, meta).await?),
         };
-        Ok(Writer { inner })
+        Ok(Writer { inner, head: 0 })
     }
 
     /// The file called `id`, if it is there and complete.
@@ -196,6 +206,8 @@ impl Blobs {
 #[derive(Debug)]
 pub struct Writer {
     inner: WriterInner,
+    /// How many of the first bytes can still be corrected.
+    head: usize,
 }
 
 #[derive(Debug)]
@@ -205,8 +217,16 @@ enum WriterInner {
 }
 
 impl Writer {
-    /// The first so many bytes can still be corrected before [`Writer::finish`].
-    pub const HEAD: usize = 128 * 1024;
+    /// Lets the first `bytes` be corrected before [`Writer::finish`]: GridFS keeps them in memory until then.
+    /// To be said before anything is written.
+    #[must_use]
+    pub fn keeping_head(mut self, bytes: usize) -> Self {
+        self.head = bytes;
+        if let WriterInner::GridFs(writer) = &mut self.inner {
+            writer.keep_head(bytes);
+        }
+        self
+    }
 
     /// Appends. Waits while too much is on its way to the store.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -216,15 +236,24 @@ impl Writer {
         }
     }
 
-    /// Overwrites bytes already written, all of them within the first [`Writer::HEAD`].
+    /// Overwrites bytes already written, all of them within the head that is kept.
     ///
     /// # Panics
     /// When they are not.
     pub fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) {
-        assert!(offset.saturating_add(bytes.len() as u64) <= Self::HEAD as u64, "outside of the head");
+        assert!(offset.saturating_add(bytes.len() as u64) <= self.head as u64, "outside of the head");
         match &mut self.inner {
             WriterInner::GridFs(writer) => writer.rewrite_head(offset as usize, bytes),
             WriterInner::File(writer) => writer.rewrite_head(offset, bytes),
+        }
+    }
+
+    /// Notes how loud the sound is that was written: points from 0 to 255.
+    pub fn note_waveform(&mut self, points: &[u8]) {
+        let text = points.iter().map(|point| format!("{point:02x}")).collect();
+        match &mut self.inner {
+            WriterInner::GridFs(writer) => writer.meta_mut().waveform = Some(text),
+            WriterInner::File(writer) => writer.meta_mut().waveform = Some(text),
         }
     }
 

@@ -143,6 +143,13 @@ test("playing, by mouse and by keyboard, one at a time", async () => {
   await row("long.mp4").getByRole("button", { name: "Play" }).waitFor();
 });
 
+test("a picture of the sound, by the server", async () => {
+  await row("short.mp4").scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => Object.keys(localStorage).some((key) => key.startsWith("peaks:")));
+  const asked = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => new URL(entry.name).pathname));
+  assert.ok(asked.some((path) => path.endsWith("/waveform")), asked.join(" "));
+});
+
 test("downloading, under the film's name", async () => {
   const [download] = await Promise.all([page.waitForEvent("download"), row("short.mp4").getByRole("link", { name: "Download" }).click()]);
   assert.equal(download.suggestedFilename(), "short.mp3");
@@ -163,6 +170,17 @@ test("options, by keyboard: a part of a film, in mono", async () => {
   await page.keyboard.press("ArrowDown");
   assert.equal(await page.getByLabel("Channels").inputValue(), "mono");
   await page.keyboard.press("Tab");
+  await page.getByLabel("Sample rate").selectOption("24000");
+  await page.keyboard.press("Tab");
+  await page.getByLabel("Loudness").selectOption("-16");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("7th");
+  await page.getByRole("button", { name: "Choose videos" }).click();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "stream");
+  assert.match(await page.getByLabel("Sound track").evaluate((input) => input.validationMessage), /number, counting from 1/);
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("1");
+  await page.keyboard.press("Tab");
   await page.keyboard.type("0:05");
   await page.keyboard.press("Tab");
   await page.keyboard.type("2.5");
@@ -172,13 +190,15 @@ test("options, by keyboard: a part of a film, in mono", async () => {
   assert.match(await page.getByLabel("End at").evaluate((input) => input.validationMessage), /after the beginning/);
   await page.keyboard.press("Control+A");
   await page.keyboard.type("00:00:07.5");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("Ein Stück & mehr");
   await shot("options");
   const [answer] = await Promise.all([
     page.waitForResponse((response) => response.request().method() === "POST" && response.url().includes("/v1/conversions?")),
     page.locator("#files").setInputFiles({ name: "part.mp4", mimeType: "video/mp4", buffer: readFileSync(film("short.mp4")) }),
   ]);
-  const { channels, start, end } = await answer.json();
-  assert.deepEqual({ channels, start, end }, { channels: "mono", start: 5, end: 7.5 });
+  const { channels, sample_rate, stream, start, end, title } = await answer.json();
+  assert.deepEqual({ channels, sample_rate, stream, start, end, title }, { channels: "mono", sample_rate: 24000, stream: "1", start: 5, end: 7.5, title: "Ein Stück & mehr" });
   await inState("part.mp4", "done");
   const { conversions } = await page.evaluate(async () => (await fetch("/v1/conversions")).json());
   assert.equal(conversions.find((one) => one.filename === "part.mp4").duration_s, 2.5);

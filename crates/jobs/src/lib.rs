@@ -13,8 +13,10 @@
 
 mod census;
 mod mongo;
+mod preset;
 mod settings;
 mod sqlite;
+mod tags;
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
@@ -26,7 +28,9 @@ use common::{
 use time::OffsetDateTime;
 
 pub use crate::census::Census;
-pub use crate::settings::{Channels, Settings, Unfit, seconds};
+pub use crate::preset::Preset;
+pub use crate::settings::{Channels, Settings, Unfit, normalize, sample_rate, seconds, stream};
+pub use crate::tags::Tags;
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]

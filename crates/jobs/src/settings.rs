@@ -5,23 +5,38 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Preset, Tags};
+
 /// All bit rates that MP3 knows, in kbit/s; which of them there are depends on the film's sample rate.
 const BIT_RATES: [u32; 18] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320];
+
+/// All sample rates that MP3 knows, in Hz.
+const SAMPLE_RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
 /// What is wished for; what is left open is the worker's choice. Kept as one JSON object, so that
 /// what a later version adds does not change the ledger's form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
+    /// Fills in what the others leave open.
+    pub preset: Option<Preset>,
     /// Of a variable bit rate: 0 (best) to 9 (smallest).
     pub quality: Option<u8>,
     /// A constant bit rate, in kbit/s.
     pub bitrate: Option<u32>,
     pub channels: Option<Channels>,
+    /// In Hz.
+    pub sample_rate: Option<u32>,
+    /// How loud: in LUFS, or `off`.
+    pub normalize: Option<String>,
+    /// Which sound track: a number, counting from 1, or a language by its ISO 639 code.
+    pub stream: Option<String>,
     /// Where the wanted part of the sound begins, in seconds of the film.
     pub start: Option<f64>,
     /// Where it ends.
     pub end: Option<f64>,
+    #[serde(flatten)]
+    pub tags: Tags,
 }
 
 /// `mono` or `stereo`.
@@ -39,7 +54,25 @@ pub struct Unfit(pub &'static str);
 
 impl Settings {
     /// The names of all settings.
-    pub const NAMES: [&str; 5] = ["quality", "bitrate", "channels", "start", "end"];
+    pub const NAMES: [&str; 17] = [
+        "preset",
+        "quality",
+        "bitrate",
+        "channels",
+        "sample_rate",
+        "normalize",
+        "stream",
+        "start",
+        "end",
+        "title",
+        "artist",
+        "album",
+        "album_artist",
+        "year",
+        "genre",
+        "track",
+        "comment",
+    ];
 
     /// Notes a wish; an empty one, as forms send along, is none. False: there is no such setting.
     ///
@@ -48,12 +81,16 @@ impl Settings {
     pub fn note(&mut self, name: &str, text: &str) -> Result<bool, Unfit> {
         let text = Some(text.trim()).filter(|text| !text.is_empty());
         match name {
+            "preset" => self.preset = text.map(str::parse).transpose()?,
             "quality" => self.quality = text.map(quality).transpose()?,
             "bitrate" => self.bitrate = text.map(bitrate).transpose()?,
             "channels" => self.channels = text.map(str::parse).transpose()?,
+            "sample_rate" => self.sample_rate = text.map(sample_rate).transpose()?,
+            "normalize" => self.normalize = text.map(normalize).transpose()?,
+            "stream" => self.stream = text.map(stream).transpose()?,
             "start" => self.start = text.map(seconds).transpose()?,
             "end" => self.end = text.map(seconds).transpose()?,
-            _ => return Ok(false),
+            _ => return self.tags.note(name, text),
         }
         Ok(true)
     }
@@ -62,6 +99,22 @@ impl Settings {
     pub fn check(&self) -> Result<(), Unfit> {
         if self.quality.is_some() && self.bitrate.is_some() {
             return Err(Unfit("quality and bitrate exclude each other"));
+        }
+        let all = self.expanded();
+        let rate = all.sample_rate.unwrap_or(48_000);
+        match all.bitrate {
+            Some(321.. | 0..32 | 144) if all.sample_rate.is_some() && rate >= 32_000 => {
+                return Err(Unfit(
+                    "bitrate: at a sample_rate of 32000 and more there are 32 to 320 kbit/s, but not 144",
+                ));
+            }
+            Some(161..) if rate < 32_000 => {
+                return Err(Unfit("bitrate: at a sample_rate below 32000 there are no more than 160 kbit/s"));
+            }
+            Some(65..) if rate < 16_000 => {
+                return Err(Unfit("bitrate: at a sample_rate below 16000 there are no more than 64 kbit/s"));
+            }
+            _ => {}
         }
         if self.end.is_some_and(|end| end <= self.start.unwrap_or(0.0)) {
             return Err(Unfit("end: it must come after start"));
@@ -74,8 +127,19 @@ impl Settings {
         fn text(value: Option<impl ToString>) -> Option<String> {
             value.map(|value| value.to_string())
         }
-        let texts = [text(self.quality), text(self.bitrate), text(self.channels), text(self.start), text(self.end)];
-        Self::NAMES.into_iter().zip(texts).filter_map(|(name, text)| Some((name, text?))).collect()
+        let all = [
+            ("preset", text(self.preset)),
+            ("quality", text(self.quality)),
+            ("bitrate", text(self.bitrate)),
+            ("channels", text(self.channels)),
+            ("sample_rate", text(self.sample_rate)),
+            ("normalize", text(self.normalize.as_ref())),
+            ("stream", text(self.stream.as_ref())),
+            ("start", text(self.start)),
+            ("end", text(self.end)),
+        ];
+        let all = all.into_iter().chain(self.tags.all().map(|(name, tag)| (name, text(tag))));
+        all.filter_map(|(name, text)| Some((name, text?))).collect()
     }
 }
 
@@ -108,6 +172,30 @@ fn quality(text: &str) -> Result<u8, Unfit> {
 fn bitrate(text: &str) -> Result<u32, Unfit> {
     let bitrate = text.parse().ok().filter(|bitrate| BIT_RATES.contains(bitrate));
     bitrate.ok_or(Unfit("bitrate: one of MP3's is expected, in kbit/s, such as 64, 96, 128, 160, 192, 256 or 320"))
+}
+
+pub fn sample_rate(text: &str) -> Result<u32, Unfit> {
+    let rate = text.parse().ok().filter(|rate| SAMPLE_RATES.contains(rate));
+    rate.ok_or(Unfit(
+        "sample_rate: one of MP3's is expected, in Hz: 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or 48000",
+    ))
+}
+
+/// Whole LUFS from -40 to -6, or `off`.
+pub fn normalize(text: &str) -> Result<String, Unfit> {
+    let is_loudness = text.parse().is_ok_and(|lufs| (-40..=-6_i8).contains(&lufs));
+    let text = Some(text.to_owned()).filter(|_| is_loudness || text == "off");
+    text.ok_or(Unfit("normalize: whole LUFS from -40 to -6 are expected, such as -16, or off"))
+}
+
+/// The number of a sound track, or its language, in small letters.
+pub fn stream(text: &str) -> Result<String, Unfit> {
+    let is_number = text.parse().is_ok_and(|number: u16| number > 0) && !text.starts_with('+');
+    let is_language = matches!(text.len(), 2 | 3) && text.bytes().all(|b| b.is_ascii_alphabetic());
+    let text = Some(text.to_ascii_lowercase()).filter(|_| is_number || is_language);
+    text.ok_or(Unfit(
+        "stream: the number of a sound track is expected, counting from 1, or a language such as en or deu",
+    ))
 }
 
 /// Seconds, or `HH:MM:SS` or `MM:SS`, each with a fraction or without.
@@ -155,21 +243,48 @@ mod tests {
     #[test]
     fn wishes_are_told_as_they_are_read() {
         let mut settings = Settings::default();
-        for (name, text) in
-            [("quality", " 0 "), ("bitrate", ""), ("channels", "1"), ("start", "1:05"), ("end", "65.25")]
-        {
+        for (name, text) in [
+            ("preset", "voice"),
+            ("quality", " 0 "),
+            ("bitrate", ""),
+            ("channels", "1"),
+            ("sample_rate", "44100"),
+            ("normalize", "-16"),
+            ("stream", "DE"),
+            ("start", "1:05"),
+            ("end", "65.25"),
+            ("title", " Ünder; \"quoted\" "),
+            ("year", "1999"),
+            ("track", "3/12"),
+        ] {
             assert_eq!(settings.note(name, text), Ok(true), "{name}");
         }
         assert_eq!(settings.check(), Ok(()));
         let told = settings.wishes();
         let texts: Vec<_> = told.iter().map(|(name, text)| (*name, text.as_str())).collect();
-        assert_eq!(texts, [("quality", "0"), ("channels", "mono"), ("start", "65"), ("end", "65.25")]);
+        let expected = [
+            ("preset", "voice"),
+            ("quality", "0"),
+            ("channels", "mono"),
+            ("sample_rate", "44100"),
+            ("normalize", "-16"),
+            ("stream", "de"),
+            ("start", "65"),
+            ("end", "65.25"),
+            ("title", "Ünder; \"quoted\""),
+            ("year", "1999"),
+            ("track", "3/12"),
+        ];
+        assert_eq!(texts, expected);
         let mut again = Settings::default();
         for (name, text) in &told {
             assert_eq!(again.note(name, text), Ok(true));
         }
         assert_eq!(again, settings);
+        let json = serde_json::to_string(&settings).expect("JSON");
+        assert_eq!(serde_json::from_str::<Settings>(&json).expect("reads"), settings);
         assert_eq!(again.note("file", "x"), Ok(false));
+        assert!(again.note("comment", &"x".repeat(1001)).is_err());
         assert!(Settings::NAMES.iter().all(|name| again.note(name, "") == Ok(true)));
         assert_eq!(again, Settings::default());
     }
@@ -177,6 +292,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (name, text) in [
+            ("preset", "loud"),
             ("quality", "10"),
             ("quality", "-1"),
             ("quality", "best"),
@@ -184,6 +300,19 @@ mod tests {
             ("bitrate", "1e2"),
             ("channels", "3"),
             ("channels", "Mono"),
+            ("sample_rate", "44.1"),
+            ("sample_rate", "96000"),
+            ("normalize", "16"),
+            ("normalize", "-5"),
+            ("normalize", "on"),
+            ("stream", "0"),
+            ("stream", "+1"),
+            ("stream", "german"),
+            ("stream", "70000"),
+            ("year", "99"),
+            ("year", "MMXX"),
+            ("track", "3/"),
+            ("track", "one"),
             ("start", "soon"),
             ("end", "1:99"),
         ] {
@@ -192,6 +321,15 @@ mod tests {
         }
         let both = Settings { quality: Some(2), bitrate: Some(128), ..Settings::default() };
         assert!(both.check().is_err());
+        for (bitrate, sample_rate) in [(320, 24_000), (96, 8_000), (24, 44_100), (144, 48_000)] {
+            let error =
+                Settings { bitrate: Some(bitrate), sample_rate: Some(sample_rate), ..Settings::default() }.check();
+            assert!(error.is_err(), "{bitrate} kbit/s at {sample_rate} Hz");
+        }
+        for (bitrate, sample_rate) in [(160, 22_050), (64, 8_000), (32, 44_100), (320, 32_000), (8, 24_000)] {
+            let settings = Settings { bitrate: Some(bitrate), sample_rate: Some(sample_rate), ..Settings::default() };
+            assert_eq!(settings.check(), Ok(()), "{bitrate} kbit/s at {sample_rate} Hz");
+        }
         for (start, end) in [(Some(5.0), 5.0), (Some(5.0), 4.0), (None, 0.0)] {
             assert!(Settings { start, end: Some(end), ..Settings::default() }.check().is_err());
         }

@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use jobs::{Channels, Settings};
+use jobs::{Channels, Preset, Settings, Unfit};
 use transcode::{Options, Progress, Summary};
 
 use crate::target::{STANDARD, Target, open};
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Overwrites what is there
     #[arg(short, long)]
     force: bool,
+    /// Settings for a purpose; what you set beside it counts more
+    #[arg(short, long, value_name = "voice|podcast|music|small")]
+    preset: Option<Preset>,
     /// Variable bit rate, from 0 (best) to 9 (smallest) [default: 2]
     #[arg(short, long, value_name = "0-9", conflicts_with = "bitrate")]
     quality: Option<u8>,
@@ -45,6 +48,15 @@ pub struct Arguments {
     /// One channel or two [default: as the film has, two at the most]
     #[arg(short, long, value_name = "mono|stereo")]
     channels: Option<Channels>,
+    /// Sample rate in Hz, one of MP3's [default: as the film has]
+    #[arg(long, value_name = "HZ", value_parser = jobs::sample_rate)]
+    sample_rate: Option<u32>,
+    /// As loud as this, in LUFS (EBU R 128), such as -16; reads the input twice
+    #[arg(long, value_name = "LUFS|off", value_parser = jobs::normalize, allow_negative_numbers = true)]
+    normalize: Option<String>,
+    /// Which sound track: its number, counting from 1, or its language, such as en or deu
+    #[arg(long, value_name = "NUMBER|LANGUAGE", value_parser = jobs::stream)]
+    stream: Option<String>,
     /// Begins so far into the film: seconds or HH:MM:SS, with a fraction or without
     #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
     start: Option<f64>,
@@ -54,22 +66,72 @@ pub struct Arguments {
     /// Threads that encode [default: one for each core]
     #[arg(short, long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    tags: Tags,
+}
+
+/// Clap's view of [`jobs::Tags`].
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Tags, where you know better than the film")]
+struct Tags {
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    artist: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    album: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    album_artist: Option<String>,
+    #[arg(long, value_name = "YYYY")]
+    year: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    genre: Option<String>,
+    #[arg(long, value_name = "N or N/ALL")]
+    track: Option<String>,
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
 }
 
 impl Arguments {
-    fn settings(&self) -> Settings {
-        let &Self { quality, bitrate, channels, start, end, .. } = self;
-        Settings { quality, bitrate, channels, start, end }
+    fn settings(&self) -> Result<Settings, Unfit> {
+        let &Self { preset, quality, bitrate, channels, sample_rate, start, end, .. } = self;
+        let mut settings = Settings {
+            preset,
+            quality,
+            bitrate,
+            channels,
+            sample_rate,
+            normalize: self.normalize.clone(),
+            stream: self.stream.clone(),
+            start,
+            end,
+            ..Settings::default()
+        };
+        let tags = &self.tags;
+        for (name, text) in [
+            ("title", &tags.title),
+            ("artist", &tags.artist),
+            ("album", &tags.album),
+            ("album_artist", &tags.album_artist),
+            ("year", &tags.year),
+            ("genre", &tags.genre),
+            ("track", &tags.track),
+            ("comment", &tags.comment),
+        ] {
+            settings.note(name, text.as_deref().unwrap_or_default())?;
+        }
+        settings.check()?;
+        Ok(settings)
     }
 }
 
 pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    arguments.settings().check()?;
+    let settings = arguments.settings()?;
     let targets = Target::of_each(&arguments.inputs, &arguments.output)?;
     let stop = stop_on_ctrl_c()?;
     let mut failed = 0;
     for (input, target) in arguments.inputs.iter().zip(&targets) {
-        match one(input, target, arguments, &stop) {
+        match one(input, target, (arguments, &settings), &stop) {
             Ok(()) => {}
             Err(_) if stop.load(Ordering::Relaxed) => {
                 eprintln!("mp3converter: stopped; {target} was not made");
@@ -105,13 +167,18 @@ fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn one(input: &Path, target: &Target, arguments: &Arguments, stop: &AtomicBool) -> anyhow::Result<()> {
+fn one(
+    input: &Path,
+    target: &Target,
+    (arguments, settings): (&Arguments, &Settings),
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     // Before the work, so that nobody waits for a name that is taken.
     let draft = target.draft(arguments.force)?;
     let file = open(input)?;
     let title = input.file_stem().filter(|_| input.as_os_str() != STANDARD);
     let title_fallback = title.map(|stem| stem.to_string_lossy().into_owned());
-    let options = Options { title_fallback, threads: arguments.threads, ..converter::options(&arguments.settings()) };
+    let options = Options { title_fallback, threads: arguments.threads, ..converter::options(settings) };
 
     let bar = bar(input);
     let started = Instant::now();

@@ -31,7 +31,7 @@ enum Command {
     /// Runs the services and the page until Ctrl-C (this is what happens without a command)
     Serve,
     /// Converts files, without any service
-    Convert(convert::Arguments),
+    Convert(Box<convert::Arguments>),
     /// Handles accounts
     #[command(subcommand)]
     User(user::Command),

@@ -170,6 +170,10 @@ fn wrong_words_are_answered_with_the_right_ones() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(said(&output).contains("Usage"), "{}", said(&output));
     }
+    let output = run(home.path(), &["convert", "--stream", "2", "Ein Film.mp4", "x.mp3"], None);
+    assert!(said(&output).contains("no sound track 2: this video has only 1"), "{}", said(&output));
+    let output = run(home.path(), &["convert", "--sample-rate", "44.1", "Ein Film.mp4", "x.mp3"], None);
+    assert!(said(&output).contains("44100"), "{}", said(&output));
     let output = run(home.path(), &["convert", "-q", "11", "Ein Film.mp4", "x.mp3"], None);
     assert!(said(&output).contains("there is no VBR quality 11"), "{}", said(&output));
     assert_eq!(names(home.path()), ["Ein Film.mp4"]);

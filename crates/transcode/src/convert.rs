@@ -1,24 +1,23 @@
 //! The whole way from a reader to a sink, and the verdict at its end.
 
 use std::io::{Read, Seek};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use ffmpeg_next::Packet;
-use ffmpeg_next::frame::Audio;
-
-use crate::copy::{Copied, Copier};
+use crate::chain::Chain;
+use crate::copy::Copier;
 use crate::cut::Cut;
 use crate::decode::{Decoder, codec_name};
-use crate::encode::Encoder;
 use crate::ffmpeg::rescale_to_micros;
 use crate::input::Source;
+use crate::loudness::Level;
+use crate::measure::measure;
 use crate::monitor::{Monitor, Progress};
-use crate::mp3::info::Info;
-use crate::resample::{Resampler, Target};
-use crate::sink::{Output, Sink};
+use crate::reader::Shared;
+use crate::resample::MP3_RATES;
+use crate::sink::Sink;
 use crate::streams::{self, Claim};
-use crate::{Error, Options, Summary, tags, whitelist};
+use crate::{Error, Options, Summary, Track, tags, whitelist};
 
 /// Makes an MP3 of the sound in `input`. Blocks for as long as that takes.
 ///
@@ -52,23 +51,73 @@ fn run<'m, R>(input: R, sink: &mut dyn Sink, options: &Options, monitor: &'m Mon
 where
     R: Read + Seek + Send + 'static,
 {
+    check(options)?;
+    let Some(lufs) = options.loudness else {
+        return pass(input, sink, options, None, monitor);
+    };
+    monitor.expect_two_passes();
+    let input = Shared::new(input);
+    let (level, measured) = measure(input.clone(), lufs, options, monitor)?;
+    monitor.begin_second_pass(measured);
+    pass(input, sink, options, level, monitor)
+}
+
+/// What no file can make good.
+fn check(options: &Options) -> Result<(), Error> {
     let part = options.part;
     if part.end.is_some_and(|end| end <= part.start) {
         return Err(Error::EmptyPart);
     }
-    let mut source = Source::open(input, monitor)?;
-    let (stream, mut decoder) = open_decoder(&source)?;
-    source.select(stream);
-    let claim = Claim::of(&source, stream);
-    if let Claim::Track(duration) = claim
-        && part.length_of(duration) > options.max_duration
-    {
-        return Err(too_long(options));
+    match options.sample_rate.filter(|rate| !MP3_RATES.contains(rate)) {
+        Some(rate) => Err(Error::SampleRate(rate)),
+        None => Ok(()),
     }
-    monitor.set_total(streams::likely_duration(&source, stream).map(|whole| part.length_of(whole)));
+}
 
-    let tag = tags::id3(&source, stream, options.title_fallback.as_deref())?;
-    let mut chain = Chain::new(sink, options, tag, monitor);
+/// A file whose sound is ready to be read.
+pub(crate) struct Opened<'m> {
+    pub(crate) source: Source<'m>,
+    pub(crate) stream: usize,
+    pub(crate) decoder: Decoder,
+    claim: Claim,
+}
+
+impl<'m> Opened<'m> {
+    pub(crate) fn new<R>(input: R, options: &Options, monitor: &'m Monitor<'m>) -> Result<Self, Error>
+    where
+        R: Read + Seek + Send + 'static,
+    {
+        let part = options.part;
+        let mut source = Source::open(input, monitor)?;
+        let (stream, decoder) = open_decoder(&source, options.track.as_ref())?;
+        source.select(stream);
+        let claim = Claim::of(&source, stream);
+        if let Claim::Track(duration) = claim
+            && part.length_of(duration) > options.max_duration
+        {
+            return Err(too_long(options));
+        }
+        monitor.set_total(streams::likely_duration(&source, stream).map(|whole| part.length_of(whole)));
+        Ok(Self { source, stream, decoder, claim })
+    }
+}
+
+/// Decodes and encodes, once.
+fn pass<'m, R>(
+    input: R,
+    sink: &mut dyn Sink,
+    options: &Options,
+    level: Option<Level>,
+    monitor: &'m Monitor<'m>,
+) -> Result<Summary, Error>
+where
+    R: Read + Seek + Send + 'static,
+{
+    let part = options.part;
+    let Opened { mut source, stream, mut decoder, claim } = Opened::new(input, options, monitor)?;
+
+    let tag = tags::id3(&source, stream, options)?;
+    let mut chain = Chain::new(sink, options, level, tag, monitor);
     let as_it_is = options.encoding.is_none() && !options.changes_sound();
     chain.copier = Copier::of(&source, stream).filter(|_| as_it_is);
     let mut cut = Cut::new(&source, stream, part);
@@ -103,10 +152,10 @@ where
     })
 }
 
-/// The best sound stream there is a decoder for.
-fn open_decoder(source: &Source<'_>) -> Result<(usize, Decoder), Error> {
+/// The best sound stream there is a decoder for, of those that are wished for.
+fn open_decoder(source: &Source<'_>, wished: Option<&Track>) -> Result<(usize, Decoder), Error> {
     let mut error = Error::NoSound;
-    for index in streams::sound_streams(source) {
+    for index in streams::sound_streams(source, wished)? {
         let Some(stream) = source.context().stream(index) else {
             continue;
         };
@@ -190,170 +239,11 @@ fn tolerated(claimed: Duration) -> Duration {
     (claimed - claimed / 20).saturating_sub(Duration::from_secs(2))
 }
 
-fn too_long(options: &Options) -> Error {
+pub(crate) fn too_long(options: &Options) -> Error {
     Error::TooLong { limit: options.max_duration }
 }
 
-/// Frames in, MP3 into the sink.
-struct Chain<'a, 'm> {
-    options: &'a Options,
-    monitor: &'a Monitor<'m>,
-    output: Output<'a>,
-    /// Goes out with the first sound.
-    tag: Vec<u8>,
-    /// Where sound is MP3 already and is to stay so.
-    copier: Option<Copier>,
-    /// There from the first frame on that is encoded, which decides on the MP3's rate and channels.
-    running: Option<Running>,
-}
-
-struct Running {
-    target: Target,
-    resampler: Resampler,
-    encoder: Encoder,
-}
-
-impl<'a, 'm> Chain<'a, 'm> {
-    fn new(sink: &'a mut dyn Sink, options: &'a Options, tag: Vec<u8>, monitor: &'a Monitor<'m>) -> Self {
-        Self { options, monitor, output: Output::new(sink, options.max_output_bytes), tag, copier: None, running: None }
-    }
-
-    /// Length of the sound taken so far.
-    fn duration(&self) -> Duration {
-        self.copied() + self.running.as_ref().map(Running::duration).unwrap_or_default()
-    }
-
-    /// Length of the sound that is done with, or nearly.
-    fn done(&self) -> Duration {
-        self.copied() + self.running.as_ref().map(Running::done).unwrap_or_default()
-    }
-
-    fn copied(&self) -> Duration {
-        let copier = self.copier.as_ref();
-        copier.and_then(|copier| Some(duration(copier.samples(), copier.target()?.rate))).unwrap_or_default()
-    }
-
-    /// Takes the packet over as it is, where that is wanted and possible.
-    fn copy(&mut self, decoder: &mut Decoder, packet: &Packet) -> Result<bool, Error> {
-        let Some(copier) = self.copier.as_mut().filter(|copier| !copier.is_over()) else {
-            return Ok(false);
-        };
-        let (is_first, mut frames) = (copier.target().is_none(), Vec::new());
-        let copied = copier.copy(packet, &mut frames);
-        if is_first && copier.target().is_some() {
-            self.output.append(&self.tag)?;
-        }
-        self.output.append(&frames)?;
-        if copied == Copied::Other {
-            return Ok(false);
-        }
-        decoder.packets += 1;
-        decoder.skipped += u64::from(copied == Copied::Broken);
-        self.check_duration()?;
-        Ok(true)
-    }
-
-    fn check_duration(&self) -> Result<(), Error> {
-        if self.duration() > self.options.max_duration {
-            return Err(too_long(self.options));
-        }
-        Ok(())
-    }
-
-    /// Takes these of the frame's samples.
-    fn push(&mut self, frame: &Audio, part: Range<usize>) -> Result<(), Error> {
-        if part.is_empty() {
-            return Ok(());
-        }
-        let running = match &mut self.running {
-            Some(running) => running,
-            none => {
-                let copied = self.copier.as_mut().and_then(Copier::hand_over);
-                if copied.is_none() {
-                    self.output.append(&self.tag)?;
-                }
-                none.insert(Running::new(frame, self.options, copied)?)
-            }
-        };
-        if !running.resampler.fits(frame) {
-            running.drain(&mut self.output, self.monitor)?;
-            running.resampler = Resampler::new(frame, running.target)?;
-        }
-        let planes = running.resampler.convert(frame, part)?;
-        let rate = running.target.rate;
-        let wait = &mut |samples| self.monitor.tick(duration(samples, rate));
-        self.output.fill(|out| running.encoder.encode(planes, out, wait))?;
-        self.check_duration()
-    }
-
-    fn finish(mut self, summary: Summary) -> Result<Summary, Error> {
-        if let Some(running) = &mut self.running {
-            running.drain(&mut self.output, self.monitor)?;
-            running.finish(&mut self.output, self.monitor)?;
-        }
-        self.output.flush()?;
-        let copied = self.copier.take().and_then(|copier| Some((copier.target()?, copier)));
-        let (target, samples, head) = match (self.running, copied) {
-            (None, None) => return Err(Error::NoSound),
-            (Some(running), None) => (running.target, running.encoder.samples(), running.encoder.head_frame()),
-            (running, Some((target, mut copier))) => {
-                if let Some(running) = running {
-                    copier.take_back(running.encoder);
-                }
-                (target, copier.samples(), copier.head_frame())
-            }
-        };
-        if !head.is_empty() {
-            self.output.rewrite_head(self.tag.len() as u64, &head)?;
-        }
-        Ok(Summary {
-            duration: duration(samples, target.rate),
-            samples,
-            sample_rate: target.rate,
-            channels: target.channels as u8,
-            bytes_out: self.output.written(),
-            ..summary
-        })
-    }
-}
-
-impl Running {
-    /// With `copied`: what stands before it, and is to go on in its rate and channels.
-    fn new(frame: &Audio, options: &Options, copied: Option<(Target, Info)>) -> Result<Self, Error> {
-        let nearest = || (Target::nearest(frame, options.channels), None);
-        let (target, before) = copied.map_or_else(nearest, |(target, info)| (target, Some(info)));
-        let encoder = Encoder::new(options.encoding.unwrap_or_default(), target, options.threads(), before)?;
-        Ok(Self { target, encoder, resampler: Resampler::new(frame, target)? })
-    }
-
-    fn duration(&self) -> Duration {
-        duration(self.encoder.samples(), self.target.rate)
-    }
-
-    fn done(&self) -> Duration {
-        duration(self.encoder.samples_done(), self.target.rate)
-    }
-
-    /// Encodes what the resampler still holds.
-    fn drain(&mut self, output: &mut Output<'_>, monitor: &Monitor<'_>) -> Result<(), Error> {
-        let wait = &mut |samples| monitor.tick(duration(samples, self.target.rate));
-        loop {
-            let planes = self.resampler.flush()?;
-            if planes[0].is_empty() {
-                return Ok(());
-            }
-            output.fill(|out| self.encoder.encode(planes, out, wait))?;
-        }
-    }
-
-    /// Encodes what the encoder still holds.
-    fn finish(&mut self, output: &mut Output<'_>, monitor: &Monitor<'_>) -> Result<(), Error> {
-        let wait = &mut |samples| monitor.tick(duration(samples, self.target.rate));
-        output.fill(|out| self.encoder.finish(out, wait))
-    }
-}
-
-fn duration(samples: u64, rate: u32) -> Duration {
+pub(crate) fn duration(samples: u64, rate: u32) -> Duration {
     let nanos = u128::from(samples) * 1_000_000_000 / u128::from(rate);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

@@ -27,6 +27,11 @@ pub enum Error {
     TooLarge { limit: u64 },
     #[error("there is no MP3 of {kbps} kbit/s at {sample_rate} Hz")]
     BitRate { kbps: u32, sample_rate: u32 },
+    #[error("there is no MP3 of {0} Hz")]
+    SampleRate(u32),
+    /// `there`: those that there are, as a list for people.
+    #[error("there is no sound track {wished}: this video has {there}")]
+    NoSuchTrack { wished: String, there: String },
     #[error("there is no VBR quality {0}: it goes from 0 (best) to 9 (smallest)")]
     Quality(u8),
     #[error("the part ends before it begins")]
@@ -58,6 +63,8 @@ impl Error {
             | Self::TooLong { .. }
             | Self::TooLarge { .. }
             | Self::BitRate { .. }
+            | Self::SampleRate(_)
+            | Self::NoSuchTrack { .. }
             | Self::Quality(_)
             | Self::EmptyPart
             | Self::BeyondEnd { .. } => true,

@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_int};
 use std::io::{Read, Seek};
 use std::time::Duration;
 
+use ffmpeg_next::format::chapter::Chapter;
 use ffmpeg_next::format::context::{Input, StreamIo};
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::{Dictionary, Packet, Stream, ffi, format, media};
@@ -238,6 +239,43 @@ impl<'m> Source<'m> {
         let stream = self.context.stream(stream)?;
         // SAFETY: the stream belongs to the open context and owns its dictionary.
         unsafe { ffmpeg::tag((*stream.as_ptr()).metadata, key) }
+    }
+
+    /// The cover, as its bytes stand in the file: the first attached picture of a wanted kind.
+    pub(crate) fn cover(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
+        let is_cover = |stream: &Stream<'_>| {
+            // SAFETY: the stream belongs to the open context.
+            let disposition = unsafe { (*stream.as_ptr()).disposition };
+            // Chapters may have pictures too.
+            disposition & ffi::AV_DISPOSITION_ATTACHED_PIC != 0
+                && disposition & ffi::AV_DISPOSITION_TIMED_THUMBNAILS == 0
+        };
+        let bytes = self.context.streams().filter(is_cover).map(|stream| {
+            // SAFETY: the packet belongs to the stream, which lives as long as the context, and is
+            // set once, while the header is read.
+            unsafe {
+                let picture = &raw const (*stream.as_ptr()).attached_pic;
+                match usize::try_from((*picture).size) {
+                    Ok(size) if !(*picture).data.is_null() => std::slice::from_raw_parts((*picture).data, size),
+                    _ => &[],
+                }
+            }
+        });
+        bytes.into_iter().find(|bytes: &&[u8]| is_wanted(bytes))
+    }
+
+    /// Chapters: begin and end in the file, and what they are called.
+    pub(crate) fn chapters(&self) -> Vec<(Duration, Duration, Option<String>)> {
+        let time = |ts: i64, chapter: &Chapter<'_>| {
+            let micros = ffmpeg::rescale_to_micros(ts, chapter.time_base()).saturating_sub(self.start_time());
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        };
+        let one = |chapter: Chapter<'_>| {
+            // SAFETY: the chapter belongs to the open context and owns its dictionary.
+            let title = unsafe { ffmpeg::tag((*chapter.as_ptr()).metadata, c"title") };
+            (time(chapter.start(), &chapter), time(chapter.end(), &chapter), title)
+        };
+        self.context.chapters().map(one).collect()
     }
 
     /// Why FFmpeg stopped, if that was not FFmpeg's doing.

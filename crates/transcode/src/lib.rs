@@ -3,13 +3,15 @@
 //! libraries, encodes it with LAME and hands the MP3 to a [`Sink`] while it is being made.
 //!
 //! The stages are modules in the order the sound passes them:
-//! `reader` → `input` (probe, demux) → `decode` → `cut` → `resample` → `encode` → `sink`,
-//! tied together by `convert`; `clock` tells `cut` where in the file a frame stands, and `tags`
-//! makes the ID3 tag that stands in front.
+//! `reader` → `input` (probe, demux) → `decode` → `cut` → `shape` (`resample`, `loudness`) →
+//! `encode` → `sink`, tied together by `convert`; where a loudness is wished for, `measure` comes first; `clock` tells `cut` where in the file a frame stands, and `tags`
+//! makes the ID3 tag that stands in front, with the cover and `chapters`.
 //!
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
 //! are ever opened, no protocol is, and every length is bounded.
 
+mod chain;
+mod chapters;
 mod clock;
 mod convert;
 mod copy;
@@ -20,13 +22,19 @@ mod error;
 mod ffmpeg;
 mod headers;
 mod input;
+mod language;
+mod limiter;
+mod loudness;
+mod measure;
 mod monitor;
 mod mp3;
 mod reader;
 mod resample;
+mod shape;
 mod sink;
 mod streams;
 mod tags;
+mod waveform;
 mod whitelist;
 
 use std::num::NonZeroUsize;
@@ -37,6 +45,7 @@ pub use error::Error;
 pub use ffmpeg::versions;
 pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
+pub use tags::Tag;
 
 /// How to convert; `Options::default()` is VBR V2, or the sound as it is where it is MP3 already,
 /// and at most 48 hours of it.
@@ -47,12 +56,21 @@ pub struct Options {
     pub encoding: Option<Encoding>,
     /// `None`: as many as the source has, more than two being mixed to stereo.
     pub channels: Option<Channels>,
+    /// In Hz, one of the nine that MP3 has. `None`: the source's own, or the nearest above.
+    pub sample_rate: Option<u32>,
+    /// Turns the sound up or down to this loudness, in LUFS (EBU R 128). Peaks are held below -1.5
+    /// dBTP. The input is read twice, and [`Progress`] covers both.
+    pub loudness: Option<i8>,
+    /// `None`: the one that the container, or its number of channels, puts first.
+    pub track: Option<Track>,
     /// Only this part of the sound.
     pub part: Part,
     /// More sound than this is refused with [`Error::TooLong`].
     pub max_duration: Duration,
     /// A larger MP3 than this is refused with [`Error::TooLarge`].
     pub max_output_bytes: Option<u64>,
+    /// What the ID3 tag shall say, whatever the container says.
+    pub tags: Vec<(Tag, String)>,
     /// The ID3 title when the container has none; usually the file's name without its extension.
     pub title_fallback: Option<String>,
     /// How many threads may encode at the same time; with one, all is done on the caller's.
@@ -65,9 +83,13 @@ impl Default for Options {
         Self {
             encoding: None,
             channels: None,
+            sample_rate: None,
+            loudness: None,
+            track: None,
             part: Part::default(),
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
+            tags: Vec::new(),
             title_fallback: None,
             threads: None,
         }
@@ -78,7 +100,7 @@ impl Options {
     /// Whether something other than [`encoding`](Self::encoding) asks for another sound than the
     /// source's own.
     pub fn changes_sound(&self) -> bool {
-        self.channels.is_some() || self.part != Part::default()
+        self.channels.is_some() || self.sample_rate.is_some() || self.loudness.is_some() || self.part != Part::default()
     }
 
     fn threads(&self) -> usize {
@@ -93,6 +115,15 @@ pub enum Channels {
     Mono,
     /// Of a source with one channel, the same on both sides.
     Stereo,
+}
+
+/// Which of several sound tracks; one that is not there is [`Error::NoSuchTrack`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Track {
+    /// Counting from 1, sound tracks only.
+    Number(usize),
+    /// An ISO 639 code of two or three letters, whichever of a language's codes the container uses.
+    Language(String),
 }
 
 /// A part of the sound, in time since the file's beginning; the default is all of it.
@@ -141,6 +172,9 @@ pub struct Summary {
     pub sample_rate: u32,
     /// Of the MP3: 1 or 2.
     pub channels: u8,
+    /// How loud it is, in 240 points from 0 to 255, the loudest being 255. Empty where sound was taken
+    /// over as it is, unheard.
+    pub waveform: Vec<u8>,
     /// Bytes the sink got, tag included.
     pub bytes_out: u64,
     /// FFmpeg's name of the sound track's codec, e.g. `aac`.

@@ -36,6 +36,9 @@ struct State<'a> {
     on_progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
     progress: Progress,
     last_told: Instant,
+    /// Passes over the same sound, and what those before this one had done.
+    passes: u32,
+    before: Duration,
     cancelled: bool,
     panic: Option<Box<dyn Any + Send>>,
 }
@@ -46,6 +49,8 @@ impl<'a> Monitor<'a> {
             on_progress,
             progress: Progress::default(),
             last_told: Instant::now(),
+            passes: 1,
+            before: Duration::ZERO,
             cancelled: false,
             panic: None,
         }))
@@ -55,12 +60,22 @@ impl<'a> Monitor<'a> {
         self.0.borrow_mut().progress.total = total;
     }
 
+    /// There will be two passes, each of which counts as half.
+    pub(crate) fn expect_two_passes(&self) {
+        self.0.borrow_mut().passes = 2;
+    }
+
+    /// The first pass is over, with so much sound.
+    pub(crate) fn begin_second_pass(&self, before: Duration) {
+        self.0.borrow_mut().before = before;
+    }
+
     /// Records how far we are and fails if the caller wants no more.
     pub(crate) fn tick(&self, done: Duration) -> Result<(), Error> {
         {
             // With several threads at work it is an estimate, and those should not go back.
             let mut state = self.0.borrow_mut();
-            state.progress.done = state.progress.done.max(done);
+            state.progress.done = state.progress.done.max((state.before + done) / state.passes);
         }
         if self.poll() {
             return Err(Error::Cancelled);

@@ -82,6 +82,37 @@ impl<R: Read + Seek> Watched<R> {
     }
 }
 
+/// One reader for two passes, one after the other.
+pub(crate) struct Shared<R>(Arc<Mutex<R>>);
+
+impl<R> Shared<R> {
+    pub(crate) fn new(inner: R) -> Self {
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, R> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R> Clone for Shared<R> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<R: Read> Read for Shared<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.lock().read(buf)
+    }
+}
+
+impl<R: Seek> Seek for Shared<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.lock().seek(to)
+    }
+}
+
 /// Turns a panic into an error: C code cannot be unwound through.
 fn guarded<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {

@@ -10,11 +10,14 @@ use ffmpeg_next::ffi::{self, AVChannelLayout, AVChannelOrder, AVSampleFormat, Sw
 use ffmpeg_next::format::Sample;
 use ffmpeg_next::frame::Audio;
 
-use crate::{Channels, Error};
+use crate::{Channels, Error, Options};
 
 /// Four times full scale. Decoders of lossy sound overshoot a little, which LAME can take; floats
 /// from a damaged or malicious file hold anything, which it cannot (it has assertions).
 const CEILING: f32 = 4.0;
+
+/// All sample rates that MP3 has, in Hz: ISO 11172-3, 13818-3 and Fraunhofer's MPEG-2.5.
+pub(crate) const MP3_RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
 /// Rate in Hz and channels (1 or 2) of the MP3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,21 +28,20 @@ pub(crate) struct Target {
 
 impl Target {
     /// What is closest to the frame among what MP3 has, where nothing else is wished for.
-    pub(crate) fn nearest(frame: &Audio, channels: Option<Channels>) -> Self {
-        let channels = match channels {
+    pub(crate) fn nearest(frame: &Audio, options: &Options) -> Self {
+        let channels = match options.channels {
             Some(Channels::Mono) => 1,
             Some(Channels::Stereo) => 2,
             None => usize::from(frame.channels()).min(2),
         };
-        Self { rate: mp3_rate(frame.rate()), channels }
+        Self { rate: options.sample_rate.unwrap_or_else(|| mp3_rate(frame.rate())), channels }
     }
 }
 
 /// The source's own rate where MP3 has it, else the next above; over 48 kHz a whole fraction
 /// where there is one.
 pub(crate) fn mp3_rate(source: u32) -> u32 {
-    const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
-    match RATES.iter().find(|rate| **rate >= source) {
+    match MP3_RATES.iter().find(|rate| **rate >= source) {
         Some(rate) => *rate,
         None if source.is_multiple_of(44_100) => 44_100,
         None => 48_000,

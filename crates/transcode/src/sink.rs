@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::Error;
 
-/// [`Sink::rewrite_head`] only ever touches the first so many bytes: the ID3 tag and the frame
-/// after it, which holds the length and the seek table. Whoever cannot change bytes that have gone
+/// [`Sink::rewrite_head`] only ever touches the first so many bytes: the ID3 tag, with a picture and
+/// chapters at the most 1.4 MB, and the frame after it, which holds the length and the seek table. Whoever cannot change bytes that have gone
 /// out keeps back these.
-pub const HEAD_MAX: usize = 64 * 1024;
+pub const HEAD_MAX: usize = 1536 * 1024;
 
 /// Takes the MP3 as it is made.
 pub trait Sink {

@@ -2,22 +2,60 @@
 
 use std::time::Duration;
 
-use ffmpeg_next::{ffi, media};
+use ffmpeg_next::{Stream, ffi, media};
 
 use crate::ffmpeg::rescale_to_micros;
 use crate::headers;
 use crate::input::Source;
+use crate::{Error, Track, language, tags};
 
-/// Sound streams, the one to take first; the others stand in if it cannot be decoded.
-pub(crate) fn sound_streams(source: &Source<'_>) -> Vec<usize> {
+/// Sound streams that answer to the wish, the one to take first; the others stand in if it cannot
+/// be decoded.
+pub(crate) fn sound_streams(source: &Source<'_>, wished: Option<&Track>) -> Result<Vec<usize>, Error> {
     let context = source.context();
-    let best = context.streams().best(media::Type::Audio).map(|s| s.index());
-    let others = context
-        .streams()
-        .filter(|s| s.parameters().medium() == media::Type::Audio)
-        .map(|s| s.index())
-        .filter(|index| Some(*index) != best);
-    best.into_iter().chain(others).collect()
+    let is_sound = |stream: &Stream<'_>| stream.parameters().medium() == media::Type::Audio;
+    let all: Vec<usize> = context.streams().filter(is_sound).map(|stream| stream.index()).collect();
+    let mut chosen = match wished {
+        None => all.clone(),
+        Some(Track::Number(number)) => number.checked_sub(1).and_then(|at| all.get(at)).copied().into_iter().collect(),
+        Some(Track::Language(code)) => {
+            let speaks = |stream: &usize| language_of(source, *stream).is_some_and(|there| language::is(&there, code));
+            all.iter().copied().filter(speaks).collect()
+        }
+    };
+    let best = context.streams().best(media::Type::Audio).map(|stream| stream.index());
+    chosen.sort_by_key(|index| Some(*index) != best);
+    match wished {
+        Some(wished) if chosen.is_empty() && !all.is_empty() => Err(Error::NoSuchTrack {
+            wished: match wished {
+                Track::Number(number) => number.to_string(),
+                Track::Language(code) => format!("in “{code}”"),
+            },
+            there: list(source, &all),
+        }),
+        _ => Ok(chosen),
+    }
+}
+
+/// The sound tracks with their numbers, and what the container says of each.
+fn list(source: &Source<'_>, streams: &[usize]) -> String {
+    const MOST: usize = 20;
+    let one = |(at, stream): (usize, &usize)| {
+        let title = source.stream_tag(*stream, c"title").and_then(|title| tags::clean(&title));
+        let title = title.map(|title| title.chars().take(40).collect());
+        let facts: Vec<String> = language_of(source, *stream).into_iter().chain(title).collect();
+        let number = at + 1;
+        if facts.is_empty() { number.to_string() } else { format!("{number} ({})", facts.join(", ")) }
+    };
+    let mut tracks: Vec<String> = streams.iter().enumerate().take(MOST).map(one).collect();
+    if streams.len() > MOST {
+        tracks.push(format!("… {}", streams.len()));
+    }
+    if tracks.len() == 1 { format!("only {}", tracks[0]) } else { tracks.join(", ") }
+}
+
+fn language_of(source: &Source<'_>, stream: usize) -> Option<String> {
+    source.stream_tag(stream, c"language").and_then(|code| tags::clean(&code)).filter(|code| code != "und")
 }
 
 /// The length a container's header claims.

@@ -240,6 +240,23 @@ fn the_title_falls_back_to_the_file_name_and_not_to_a_track_name() {
 }
 
 #[test]
+fn the_picture_is_that_of_the_sound() {
+    let media = Media::new();
+    // Loud, quiet, silent: 20 s each.
+    let volume = "if(lt(t\\,20)\\,0.5\\,if(lt(t\\,40)\\,0.1\\,0))";
+    media.ffmpeg(&format!("-f lavfi -i aevalsrc={volume}*sin(500*2*PI*t):s=44100:d=60 -c:a flac steps.flac"));
+    for loudness in [None, Some(-16)] {
+        let options = Options { loudness, ..Options::default() };
+        let (summary, _) = convert(&media.path("steps.flac"), &options).expect("converts");
+        let points = &summary.waveform;
+        assert_eq!(points.len(), 240);
+        assert!(points[1..79].iter().all(|point| *point > 250), "{points:?}");
+        assert!(points[81..159].iter().all(|point| (45..57).contains(point)), "{points:?}");
+        assert!(points[161..].iter().all(|point| *point == 0), "{points:?}");
+    }
+}
+
+#[test]
 fn limits_hold() {
     let media = Media::new();
     let speech = media.speech();

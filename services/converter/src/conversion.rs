@@ -89,6 +89,9 @@ pub async fn run(
     };
     match outcome {
         Ok(summary) => {
+            if !summary.waveform.is_empty() {
+                writer.note_waveform(&summary.waveform);
+            }
             let mp3 = writer.finish().await.map_err(Ended::store)?;
             Ok(Output { mp3_fid: mp3.id, mp3_bytes: mp3.length, duration: summary.duration })
         }

@@ -161,8 +161,10 @@ impl Worker {
             filename: Some(format!("{}.mp3", stem.as_deref().unwrap_or(output.as_str()))),
             content_type: Some("audio/mpeg".to_owned()),
             job_id: Some(job.id.clone()),
+            ..Meta::default()
         };
         let writer = self.mp3s.create(output.clone(), meta).await.map_err(Ended::store)?;
+        let writer = writer.keeping_head(transcode::HEAD_MAX);
         let options = transcode::Options {
             max_duration: self.config.max_duration,
             title_fallback: stem,

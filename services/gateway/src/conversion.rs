@@ -1,7 +1,7 @@
 //! A conversion as the API shows it.
 
 use common::Id;
-use jobs::{Channels, Job};
+use jobs::{Job, Settings};
 use serde::Serialize;
 use time::{OffsetDateTime, serde::rfc3339};
 use utoipa::ToSchema;
@@ -34,17 +34,9 @@ pub struct Conversion {
     duration_s: Option<f64>,
     video_bytes: Option<u64>,
     mp3_bytes: Option<u64>,
-    /// What was asked for: VBR quality, 0 (best) to 9 (smallest).
-    quality: Option<u8>,
-    /// What was asked for: constant bit rate, in kbit/s.
-    bitrate: Option<u32>,
-    /// What was asked for: `mono` or `stereo`.
-    #[schema(value_type = Option<String>)]
-    channels: Option<Channels>,
-    /// What was asked for: where in the film the MP3 begins, in seconds.
-    start: Option<f64>,
-    /// What was asked for: where in the film the MP3 ends, in seconds.
-    end: Option<f64>,
+    #[serde(flatten)]
+    #[schema(value_type = Asked)]
+    settings: Settings,
     /// 1, and one more after each retry.
     run: u32,
     /// The `Idempotency-Key` that the upload came with.
@@ -53,6 +45,46 @@ pub struct Conversion {
     created_at: OffsetDateTime,
     #[serde(with = "rfc3339")]
     updated_at: OffsetDateTime,
+}
+
+/// What was asked for, the upload's wishes as they were understood.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "what [`Settings`] look like, described here")]
+pub struct Asked {
+    /// `voice`, `podcast`, `music` or `small`.
+    preset: Option<String>,
+    /// VBR quality, 0 (best) to 9 (smallest).
+    quality: Option<u8>,
+    /// Constant bit rate, in kbit/s.
+    bitrate: Option<u32>,
+    /// `mono` or `stereo`.
+    channels: Option<String>,
+    /// Sample rate, in Hz.
+    sample_rate: Option<u32>,
+    /// Loudness in LUFS, as text, or `off`.
+    normalize: Option<String>,
+    /// The sound track's number, counting from 1, or its language.
+    stream: Option<String>,
+    /// Where in the film the MP3 begins, in seconds.
+    start: Option<f64>,
+    /// Where in the film the MP3 ends, in seconds.
+    end: Option<f64>,
+    /// Title, in place of the film's own.
+    title: Option<String>,
+    /// Artist, in place of the film's own.
+    artist: Option<String>,
+    /// Album, in place of the film's own.
+    album: Option<String>,
+    /// Artist of the whole album, in place of the film's own.
+    album_artist: Option<String>,
+    /// Year, in place of the film's own.
+    year: Option<String>,
+    /// Genre, in place of the film's own.
+    genre: Option<String>,
+    /// Number of the track, as `3` or `3/12`, in place of the film's own.
+    track: Option<String>,
+    /// Comment, in place of the film's own.
+    comment: Option<String>,
 }
 
 impl Conversion {
@@ -71,11 +103,7 @@ impl Conversion {
             duration_s: job.duration_s,
             video_bytes: job.video_bytes,
             mp3_bytes: job.mp3_bytes,
-            quality: job.settings.quality,
-            bitrate: job.settings.bitrate,
-            channels: job.settings.channels,
-            start: job.settings.start,
-            end: job.settings.end,
+            settings: job.settings,
             run: job.run,
             idempotency_key: job.key,
             created_at: job.created_at,
@@ -87,6 +115,13 @@ impl Conversion {
     pub fn looks_like(&self, other: &Self) -> bool {
         Self { updated_at: other.updated_at, ..self.clone() } == *other
     }
+}
+
+/// How loud an MP3 is, as a picture of it.
+#[derive(Serialize, ToSchema)]
+pub struct Waveform {
+    /// 240 parts of the same length, each from 0 (silent) to 255 (as loud as the loudest).
+    pub points: Vec<u8>,
 }
 
 /// One page of a user's conversions, the newest first.

@@ -39,7 +39,7 @@ impl Intake {
         let mut upload =
             Upload { intake: self.clone(), id, video_fid, writer: None, heard: Instant::now(), accepted: false };
         let job_id = Some(upload.id.clone());
-        let meta = Meta { username: Some(owned_by), filename: named, content_type, job_id };
+        let meta = Meta { username: Some(owned_by), filename: named, content_type, job_id, ..Meta::default() };
         let writer = self.videos.create(upload.video_fid.clone(), meta).await;
         upload.writer = Some(writer.map_err(Error::unavailable("the store"))?);
         Ok(upload)

@@ -56,6 +56,7 @@ fn v1() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::Api::openapi())
         .routes(routes!(conversions::list, conversions::create).layer(DefaultBodyLimit::disable()))
         .routes(routes!(conversions::one, conversions::delete))
+        .routes(routes!(conversions::waveform))
         .routes(routes!(conversions::cancel))
         .routes(routes!(conversions::retry))
         .routes(routes!(events::of_one))

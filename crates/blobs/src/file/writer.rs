@@ -10,7 +10,7 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::{Names, away, blocking, sync_folder};
-use crate::{Error, Stat};
+use crate::{Error, Meta, Stat};
 
 /// Bytes gathered for one write.
 const PIECE: usize = 1 << 20;
@@ -39,6 +39,10 @@ impl Writer {
             corrections: Vec::new(),
             over: false,
         }
+    }
+
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.stat.meta
     }
 
     pub fn written(&self) -> u64 {

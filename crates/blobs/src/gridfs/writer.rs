@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId
 use tokio::task::JoinHandle;
 
 use super::{BATCH, Bucket, CHUNK, chunk::Chunk, limited, oid};
-use crate::{Error, Stat};
+use crate::{Error, Meta, Stat};
 
 /// Inserts under way for one file while the next batch fills up.
 const IN_FLIGHT: usize = 3;
@@ -18,8 +18,9 @@ pub struct Writer {
     bucket: Bucket,
     file: ObjectId,
     stat: Stat,
-    /// Chunk 0, kept back until the end because it may still be corrected.
-    head: Option<Chunk>,
+    /// The first so many chunks are kept back until the end, because they may still be corrected.
+    kept: u32,
+    head: Vec<Chunk>,
     current: Option<Chunk>,
     /// The number of the chunk after `current`.
     next: u32,
@@ -35,13 +36,18 @@ impl Writer {
             file: oid(&stat.id),
             bucket,
             stat,
-            head: None,
+            kept: 0,
+            head: Vec::new(),
             current: None,
             next: 0,
             batch: Vec::with_capacity(BATCH),
             inserts: VecDeque::new(),
             over: false,
         }
+    }
+
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.stat.meta
     }
 
     pub fn written(&self) -> u64 {
@@ -68,16 +74,23 @@ impl Writer {
         Ok(())
     }
 
-    pub fn rewrite_head(&mut self, offset: usize, bytes: &[u8]) {
-        let head = self.head.as_mut().or(self.current.as_mut());
-        if let Some(place) = head.and_then(|chunk| chunk.data_mut().get_mut(offset..offset + bytes.len())) {
-            place.copy_from_slice(bytes);
+    pub fn keep_head(&mut self, bytes: usize) {
+        self.kept = bytes.div_ceil(CHUNK) as u32;
+    }
+
+    pub fn rewrite_head(&mut self, mut offset: usize, mut bytes: &[u8]) {
+        let filling = self.current.as_mut().filter(|_| self.next <= self.kept);
+        for chunk in self.head.iter_mut().chain(filling) {
+            let place = chunk.data_mut().get_mut(offset..).unwrap_or_default();
+            let (here, rest) = bytes.split_at(bytes.len().min(place.len()));
+            place[..here.len()].copy_from_slice(here);
+            (offset, bytes) = (if here.is_empty() { offset.saturating_sub(CHUNK) } else { 0 }, rest);
         }
     }
 
     fn seal(&mut self) -> Result<(), Error> {
         match self.current.take() {
-            Some(chunk) if self.next == 1 => self.head = Some(chunk),
+            Some(chunk) if self.next <= self.kept => self.head.push(chunk),
             Some(chunk) => self.batch.push(document(chunk)?),
             None => {}
         }
@@ -121,8 +134,11 @@ impl Writer {
 
     async fn commit(&mut self) -> Result<(), Error> {
         self.seal()?;
-        if let Some(head) = self.head.take() {
-            self.batch.push(document(head)?);
+        for chunk in std::mem::take(&mut self.head) {
+            self.batch.push(document(chunk)?);
+            if self.batch.len() == BATCH {
+                self.send().await?;
+            }
         }
         if !self.batch.is_empty() {
             self.send().await?;
@@ -136,6 +152,7 @@ impl Writer {
             ("username", meta.username.as_deref()),
             ("filename", meta.filename.as_deref()),
             ("content_type", meta.content_type.as_deref()),
+            ("waveform", meta.waveform.as_deref()),
             ("job_id", meta.job_id.as_ref().map(Id::as_str)),
         ] {
             metadata.extend(value.map(|value| (key.to_owned(), Bson::from(value))));

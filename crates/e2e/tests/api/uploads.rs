@@ -46,7 +46,7 @@ async fn the_mp3_is_as_it_was_asked_for() {
     let path = app.path("film.mp4");
     media::film(&path, 20.0, &media::Film::default()).expect("a film");
     let file = || Form::new().part("file", film(&path));
-    let wished = || Form::new().text("title", "nothing to us").text("bitrate", "32").part("file", film(&path));
+    let wished = || Form::new().text("note", "nothing to us").text("bitrate", "32").part("file", film(&path));
     let constant = ada.outcome(&accepted(send(&ada, "?bitrate=320", file()).await).await).await;
     let low = ada.outcome(&accepted(send(&ada, "", wished()).await).await).await;
     let best = ada.outcome(&accepted(send(&ada, "?quality=0&bitrate=", file()).await).await).await;
@@ -74,6 +74,33 @@ async fn the_mp3_is_as_it_was_asked_for() {
     assert_eq!(beyond["state"], "failed");
     assert_eq!(beyond["reason"], "there is no sound at 1:00: it ends at 0:20");
 
+    let low = ada.outcome(&accepted(send(&ada, "?sample_rate=16000&stream=1", file()).await).await).await;
+    assert_eq!((&low["sample_rate"], &low["stream"]), (&16_000.into(), &"1".into()));
+    assert_eq!(media::decode_mp3(&ada.mp3(&low).await).expect("an MP3").rate, 16_000);
+    let voice =
+        ada.outcome(&accepted(send(&ada, "?preset=voice&sample_rate=22050&normalize=-16", file()).await).await).await;
+    assert_eq!((&voice["preset"], &voice["normalize"]), (&"voice".into(), &"-16".into()));
+    assert_eq!(voice["channels"], Value::Null, "as it was asked for");
+    let mp3 = media::decode_mp3(&ada.mp3(&voice).await).expect("an MP3");
+    assert_eq!((mp3.rate, mp3.channels), (22_050, 1));
+    let named = Form::new().text("title", "Ünder").text("track", "3/12").part("file", film(&path));
+    let named = ada.outcome(&accepted(send(&ada, "?artist=Ada%20%26%20Ben&end=1", named).await).await).await;
+    assert_eq!((&named["title"], &named["artist"]), (&"Ünder".into(), &"Ada & Ben".into()));
+    let mp3 = ada.mp3(&named).await;
+    for text in ["Ünder", "Ada & Ben", "3/12"] {
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(mp3.windows(utf16.len()).any(|there| there == utf16), "{text}");
+    }
+    let path_of = |one: &Value| format!("/v1/conversions/{}/waveform", one["id"].as_str().expect("an id"));
+    let picture: Value = ada.get(&path_of(&named)).await.json().await.expect("JSON");
+    let points = picture["points"].as_array().expect("points");
+    assert!(points.len() == 240 && points.contains(&255.into()), "{picture}");
+    assert_eq!(app.user("ben").await.get(&path_of(&named)).await.status(), 404);
+    let missing = ada.outcome(&accepted(send(&ada, "?stream=2", file()).await).await).await;
+    assert_eq!(missing["reason"], "there is no sound track 2: this video has only 1");
+
+    assert_eq!(ada.get(&path_of(&missing)).await.status(), 404, "there is no sound");
+
     // What cannot be made is refused, and nothing is kept.
     let late = Form::new().part("file", film(&path)).text("quality", "3");
     for (query, form) in [
@@ -82,6 +109,15 @@ async fn the_mp3_is_as_it_was_asked_for() {
         ("?quality=1&bitrate=128", file()),
         ("?quality=1", wished()),
         ("?channels=5.1", file()),
+        ("?preset=loud", file()),
+        ("?preset=voice&bitrate=320", file()),
+        ("?sample_rate=96000", file()),
+        ("?sample_rate=8000&bitrate=320", file()),
+        ("?stream=0", file()),
+        ("?stream=german", file()),
+        ("?normalize=0", file()),
+        ("?year=99", file()),
+        ("", Form::new().text("comment", "x".repeat(1001)).part("file", film(&path))),
         ("?start=soon", file()),
         ("?start=8&end=7.5", file()),
         ("?end=0", file()),
@@ -94,7 +130,7 @@ async fn the_mp3_is_as_it_was_asked_for() {
     }
     let kept = async || {
         let list: Value = ada.get("/v1/conversions").await.json().await.expect("JSON");
-        list["conversions"].as_array().expect("a list").len() == 6
+        list["conversions"].as_array().expect("a list").len() == 10
     };
     eventually(std::time::Duration::from_secs(10), kept).await;
 }

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use crate::{
     App,
-    conversion::{Conversion, List},
+    conversion::{Conversion, List, Waveform},
     routes::{
         openapi::{Film, Problem},
         settings::Wishes,
@@ -86,6 +86,21 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
 pub async fn one(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Json<Conversion>> {
     let job = owned(&app, &id, &headers).await?;
     Ok(Json(represent(&app, &job).await?))
+}
+
+/// A picture of the sound
+///
+/// There is none of what another program than ours converted.
+#[utoipa::path(get, path = "/v1/conversions/{id}/waveform", tag = "conversions", params(("id" = String, Path)), responses(
+    (status = 200, description = "How loud the MP3 is, from its beginning to its end", body = Waveform),
+    (status = 404, description = "Not there, or not yours, or not done", body = Problem, content_type = "application/problem+json"),
+    (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn waveform(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Json<Waveform>> {
+    let fid = owned(&app, &id, &headers).await?.mp3_fid.ok_or(Error::NotFound)?;
+    let mp3 = app.mp3s.stat(&fid).await.map_err(Error::unavailable("the store"))?;
+    let points = mp3.and_then(|mp3| mp3.meta.points()).ok_or(Error::NotFound)?;
+    Ok(Json(Waveform { points }))
 }
 
 /// Cancel, or delete

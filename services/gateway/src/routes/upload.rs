@@ -35,8 +35,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A longer `Idempotency-Key` is refused.
 const LONGEST_KEY: usize = 255;
-/// No wish in a form is longer.
-const LONGEST_WISH: usize = 64;
+/// No wish in a form is longer: 1000 characters of a tag.
+const LONGEST_WISH: usize = 4_000;
 
 /// Which of the two layers is spoken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ async fn receive_and_answer(app: App, request: Request, manner: Manner) -> Resul
     let id = Id::fresh();
     tracing::Span::current().record("job.id", tracing::field::display(&id));
     let terms = match admit(&app, &headers, request.uri().clone(), id, manner).await {
-        Ok(Admitted::New(terms)) => terms,
+        Ok(Admitted::New(terms)) => *terms,
         known_or_refused => {
             // A client that asked beforehand (`Expect: 100-continue`) has not sent the film.
             if !headers.contains_key(header::EXPECT) {
@@ -121,7 +121,7 @@ struct Terms {
 }
 
 enum Admitted {
-    New(Terms),
+    New(Box<Terms>),
     /// This upload was accepted before, by its key.
     Known(Box<Job>),
 }
@@ -142,7 +142,7 @@ async fn admit(app: &App, headers: &HeaderMap, uri: Uri, id: Id, manner: Manner)
     let limit = app.config.max_upload_bytes;
     match content_length(headers) {
         Some(length) if length > limit.saturating_add(ENVELOPE) => Err(Error::TooLarge(limit)),
-        _ => Ok(Admitted::New(Terms { id, user, settings, key, manner })),
+        _ => Ok(Admitted::New(Box::new(Terms { id, user, settings, key, manner }))),
     }
 }
 

@@ -19,13 +19,17 @@ function remembered(select) {
 }
 
 export function options() {
-  const [quality, channels] = ["quality", "channels"].map(byId);
+  const tastes = ["channels", "sample_rate", "normalize"].map(byId);
+  const quality = byId("quality");
   const times = ["start", "end"].map(byId);
   const [start, end] = times;
+  const stream = byId("stream");
+  const texts = [stream, ...times, ...["title", "artist", "album"].map(byId)];
 
   function judge() {
     const [from, to] = times.map((input) => (input.value.trim() === "" ? null : seconds(input.value.trim())));
     const form = "Seconds or minutes:seconds, for example 90 or 1:30.";
+    stream.setCustomValidity(stream.validity.patternMismatch ? stream.title : "");
     start.setCustomValidity(Number.isNaN(from) ? form : "");
     end.setCustomValidity(Number.isNaN(to) ? form : to !== null && to <= (from ?? 0) ? "This must come after the beginning." : "");
   }
@@ -33,26 +37,25 @@ export function options() {
   /** Whether they can be fulfilled; shows what cannot. */
   function good() {
     judge();
-    const wrong = times.find((input) => !input.validity.valid);
+    const wrong = texts.find((input) => !input.validity.valid);
     if (!wrong) return true;
     byId("options").open = true;
     wrong.reportValidity();
     return false;
   }
 
-  /** The options as a query. A part is one film's, so it is not kept for the next. */
+  /** The options as a query. Texts are about one film, so they are not kept for the next. */
   function take() {
     const query = new URLSearchParams(quality.value);
-    for (const input of [channels, ...times]) {
+    for (const input of [...tastes, ...texts]) {
       if (input.value.trim() !== "") query.set(input.id, input.value.trim());
     }
-    for (const input of times) input.value = "";
+    for (const input of texts) input.value = "";
     return query.toString();
   }
 
-  remembered(quality);
-  remembered(channels);
-  for (const input of times) {
+  [quality, ...tastes].forEach(remembered);
+  for (const input of texts) {
     input.addEventListener("input", judge);
     input.addEventListener("change", () => input.reportValidity());
   }

@@ -11,7 +11,7 @@ const ACTIVE = new Set(["waiting", "sending", "uploading", "stored", "queued", "
 export class Row {
   /** `acts`: what can be done with a row: retry, cancel, remove. */
   constructor(acts, { upload = null, data = null }) {
-    Object.assign(this, { upload, data, leaving: false, points: null, looked: false, heard: performance.now() });
+    Object.assign(this, { upload, data, leaving: false, points: null, looked: 0, heard: performance.now() });
     this.track = { path: null, duration: 0, onplayer: () => this.paintPlayer(), onfault: () => acts.unplayable(this) };
     this.play = iconButton("play", "Play", () => this.listen(), "play");
     this.glyph = el("span", { class: "glyph", "aria-hidden": "true" });
@@ -153,11 +153,11 @@ export class Row {
     this.picture(waveform.WHEN_PLAYED);
   }
 
-  /** Fetches the picture of the sound, unless the MP3 is larger than `most` bytes. */
+  /** Gets the picture of the sound, by way of the MP3 only if that has no more than `most` bytes. */
   async picture(most) {
-    if (this.state !== "done" || this.points || this.looked || !(this.data.mp3_bytes <= most)) return;
-    this.looked = true;
-    this.points = await waveform.peaks(this.data.mp3_fid, this.track.path);
+    if (this.state !== "done" || this.points || this.looked >= most) return;
+    this.looked = most;
+    this.points = await waveform.peaks(this.data, this.track.path, most);
     this.draw();
   }
 

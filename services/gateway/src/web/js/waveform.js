@@ -1,9 +1,9 @@
-// Pictures of sounds, made here from the MP3s themselves, and kept.
+// Pictures of sounds, from the server or else made here from the MP3s themselves, and kept.
 
 const POINTS = 240;
-/** Larger MP3s are not fetched for a picture alone. */
+/** Larger MP3s are not fetched for a picture alone, */
 export const AT_SIGHT = 8e6;
-/** And larger ones than this not at all: decoded they fill the memory. */
+/** and larger ones than this not at all: decoded they fill the memory. */
 export const WHEN_PLAYED = 20e6;
 /** So low a rate keeps what is decoded small; for a picture it will do. */
 const RATE = 8_000;
@@ -24,25 +24,46 @@ export function forget(fid) {
   try { localStorage.removeItem(key(fid)); } catch { /* then there is nothing kept */ }
 }
 
-/** The loudness of an MP3 in 240 points from 0 to 255, or null. One is made at a time. */
-export function peaks(fid, path) {
+/** The loudness of a conversion's MP3 in 240 points from 0 to 255, or null. One is asked for or made at a time. */
+export function peaks({ id, mp3_fid: fid, mp3_bytes: size }, path, most) {
   const found = known(fid);
   if (found) return Promise.resolve(found);
-  const made = line.then(() => make(fid, path)).catch(() => null);
+  const made = line.then(async () => await ask(id) ?? (size <= most ? await make(path) : null)).catch(() => null);
   line = made;
-  return made;
+  return made.then((points) => {
+    if (points) keep(fid, points);
+    return points;
+  });
 }
 
-async function make(fid, path) {
+const unknown = new Set();
+
+/** From the server, which saw the sound when it was converted. */
+async function ask(id) {
+  if (unknown.has(id)) return null;
+  const answer = await fetch(`/v1/conversions/${id}/waveform`, { credentials: "same-origin" });
+  if (answer.status === 404) unknown.add(id);
+  if (!answer.ok) return null;
+  const { points } = await answer.json();
+  return Uint8Array.from(points, (point) => shape(point / 255));
+}
+
+/** From the MP3 itself, where another program converted. */
+async function make(path) {
   const answer = await fetch(path, { credentials: "same-origin" });
   if (!answer.ok) return null;
   const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await answer.arrayBuffer());
-  const points = loudness(sound.getChannelData(0));
+  return loudness(sound.getChannelData(0));
+}
+
+function keep(fid, points) {
   try {
     localStorage.setItem(key(fid), btoa(String.fromCharCode(...points)));
-  } catch { /* full or forbidden: made again next time */ }
-  return points;
+  } catch { /* full or forbidden: asked for again next time */ }
 }
+
+/** What is quiet looks a little smaller yet. */
+const shape = (part) => Math.round(255 * part ** 1.15);
 
 function loudness(samples) {
   const raw = new Float32Array(POINTS);
@@ -53,7 +74,7 @@ function loudness(samples) {
     raw[point] = Math.sqrt(sum / Math.max(1, to - from));
   }
   const most = Math.max(...raw, 1e-6);
-  return Uint8Array.from(raw, (value) => Math.round(255 * (value / most) ** 1.15));
+  return Uint8Array.from(raw, (value) => shape(value / most));
 }
 
 const BAR = 3;
