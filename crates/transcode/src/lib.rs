@@ -4,8 +4,9 @@
 //!
 //! The stages are modules in the order the sound passes them:
 //! `reader` → `input` (probe, demux) → `decode` → `cut` → `shape` (`resample`, `loudness`) →
-//! `encode` → `sink`, tied together by `convert`; where a loudness is wished for, `measure` comes first; `clock` tells `cut` where in the file a frame stands, and `tags`
-//! makes the ID3 tag that stands in front, with the cover and `chapters`.
+//! `encode` → `sink`, a `chain` that `convert` feeds. Where a loudness is wished for, `measure` comes
+//! first; sound that is MP3 already goes from `input` through `copy` to `sink`. `clock` tells `cut`
+//! where in the file a frame stands, and `tags` makes the ID3 tag in front, with cover and `chapters`.
 //!
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
 //! are ever opened, no protocol is, and every length is bounded.

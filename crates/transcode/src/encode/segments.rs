@@ -30,8 +30,8 @@ const LAST_PUSH: usize = 16 * 1024;
 /// Frames at the end that the next segment has as well.
 const LOOK_AHEAD: usize = 2;
 
-/// The seam is laid among so many last frames of a run-up: by then the encoder has settled.
-const SEAM: u64 = 8;
+/// Frames of a run-up after which the encoder has settled: from there on the seam may be laid.
+const SETTLED: u64 = 41;
 
 /// Samples between two looks at whether the work is still wanted.
 const CHUNK: usize = 8 * 1152;
@@ -193,7 +193,7 @@ impl Joiner {
     /// Appends to `out` what is sure now.
     pub(crate) fn push(&mut self, next: Encoded, out: &mut Vec<u8>) {
         if let Some(last) = &mut self.last {
-            let range = next.start - SEAM..=next.start;
+            let range = next.piece.first() + SETTLED..=next.start;
             self.from = join(last, self.from, &next.piece, range, out);
         }
         self.last = Some(next.piece);

@@ -37,6 +37,11 @@ impl Piece {
         Some(Self { bytes, frames, first })
     }
 
+    /// Which frame of the whole stream is its first.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
     /// The frame after the last.
     fn end(&self) -> u64 {
         self.first + self.frames.len() as u64
