@@ -22,13 +22,17 @@ async fn the_api_describes_itself_and_its_errors() {
         ("/v1/conversions/{id}/cancel", &["post"]),
         ("/v1/conversions/{id}/retry", &["post"]),
         ("/v1/conversions/{id}/events", &["get"]),
+        ("/v1/conversions/{id}/waveform", &["get"]),
         ("/v1/events", &["get"]),
     ] {
         let described: Vec<_> = paths[path].as_object().expect(path).keys().collect();
         assert_eq!(described, methods, "{path}");
     }
-    assert_eq!(paths.len(), 6);
-    assert!(api["components"]["schemas"]["Conversion"]["properties"]["percent"].is_object());
+    assert_eq!(paths.len(), 7);
+    // It is its own fields and those of the settings.
+    let parts = api["components"]["schemas"]["Conversion"]["allOf"].as_array().expect("parts");
+    assert!(parts.iter().any(|part| part["properties"]["percent"].is_object()));
+    assert!(parts.iter().any(|part| part["$ref"].as_str().is_some_and(|name| name.ends_with("/Asked"))));
 
     let ask =
         async |method: Method, path: &str| problem(ada.request(method, path).send().await.expect("an answer")).await;
@@ -37,7 +41,7 @@ async fn the_api_describes_itself_and_its_errors() {
     assert_eq!(ask(Method::GET, "/v1/conversions?limit=many").await.0, 400);
     assert_eq!(ask(Method::GET, "/v1/conversions?cursor=x").await.0, 400);
     assert_eq!(ask(Method::POST, "/v1/conversions").await, (400, "exactly 1 file required".to_owned()));
-    for path in ["", "/events", "/retry", "/cancel"] {
+    for path in ["", "/events", "/waveform", "/retry", "/cancel"] {
         let method = if matches!(path, "/retry" | "/cancel") { Method::POST } else { Method::GET };
         assert_eq!(ask(method, &format!("/v1/conversions/nonsense{path}")).await, (404, "not found".to_owned()));
     }

@@ -2,7 +2,8 @@
 //!
 //! Every figure is the median of several rounds in which each contestant has its turn, and
 //! what counts is the ratio between them: the machine's own speed comes and goes.
-//! `BENCH_BYTES` and `BENCH_ROUNDS` make a shorter run.
+//! `BENCH_BYTES` and `BENCH_ROUNDS` make a shorter run; `BENCH_ONLY=upload,memory` makes a part
+//! of one (the names are below), which is shown and not written down.
 
 mod conversion;
 mod engine;
@@ -41,12 +42,26 @@ async fn main() -> anyhow::Result<()> {
     media::big_film(&film, bytes)?;
     let mut bench = Bench { app, user, rounds, bytes, film };
 
+    let only = std::env::var("BENCH_ONLY").ok();
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
     let mut report = report::Report::new();
-    engine::compare(&bench, &mut report)?;
-    engine::memory(&bench, &mut report)?;
-    transfer::upload(&bench, &mut report).await?;
-    transfer::download(&bench, &mut report).await?;
-    conversion::ten_minutes(&mut bench, &mut report).await?;
-    conversion::memory(&mut bench, &mut report).await?;
-    report.write()
+    if wanted("engine") {
+        engine::compare(&bench, &mut report)?;
+    }
+    if wanted("engine-memory") {
+        engine::memory(&bench, &mut report)?;
+    }
+    if wanted("upload") {
+        transfer::upload(&bench, &mut report).await?;
+    }
+    if wanted("download") {
+        transfer::download(&bench, &mut report).await?;
+    }
+    if wanted("film") {
+        conversion::ten_minutes(&mut bench, &mut report).await?;
+    }
+    if wanted("memory") {
+        conversion::memory(&mut bench, &mut report).await?;
+    }
+    if only.is_some() { Ok(()) } else { report.write() }
 }
