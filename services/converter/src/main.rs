@@ -1,5 +1,8 @@
+mod memory;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    memory::give_back();
     common::start::service("converter", "0.0.0.0:9090", converter::Config::from_env, converter::run)
 }

@@ -20,9 +20,9 @@ const CYCLE: usize = 49;
 
 /// What the segments in memory may be together, and the shortest and longest of them, in
 /// [`CYCLE`]s; at 48 kHz in stereo one is 450 kB of samples. Long ones waste less on run-ups.
-const CYCLES: usize = 90;
+const CYCLES: usize = 66;
 const SHORTEST: usize = 12;
-const LONGEST: usize = 30;
+const LONGEST: usize = 22;
 
 /// Samples that may come at once; few decoders give more.
 const LAST_PUSH: usize = 16 * 1024;
