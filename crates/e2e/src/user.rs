@@ -8,7 +8,8 @@ use reqwest::{
     multipart::{Form, Part},
 };
 use serde_json::Value;
-use testkit::eventually;
+use testkit::{eventually, media};
+use tokio::task::JoinHandle;
 use tokio_util::io::ReaderStream;
 
 /// No conversion of a test's film takes longer, on a busy machine.
@@ -85,17 +86,18 @@ impl User {
         self.send(Form::new().part("file", Part::stream_with_length(body, length).file_name(name)), true).await
     }
 
-    /// Sends a film in pieces of a MiB with a pause after each, so that something can happen in
-    /// between. An error is a connection that broke.
-    pub async fn upload_slowly(&self, file: &Path, pause: Duration) -> reqwest::Result<Response> {
+    /// Begins to send a big film, slowly, so that something can happen meanwhile. It comes to an
+    /// end by itself; an error is a connection that broke.
+    pub async fn begin_upload(&self, file: &Path) -> JoinHandle<reqwest::Result<Response>> {
+        media::big_film(file, 64 << 20).expect("a film");
         let open = tokio::fs::File::open(file).await.expect("the file is there");
-        let pieces = ReaderStream::with_capacity(open, 1 << 20).then(move |piece| async move {
-            tokio::time::sleep(pause).await;
+        let pieces = ReaderStream::with_capacity(open, 1 << 20).then(|piece| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
             piece
         });
         let part = Part::stream(Body::wrap_stream(pieces)).file_name("film.mov");
         let request = self.request(Method::POST, "/upload").multipart(Form::new().part("file", part));
-        request.send().await
+        tokio::spawn(request.send())
     }
 
     pub async fn send(&self, form: Form, json: bool) -> Response {

@@ -74,12 +74,7 @@ async fn killed_in_mid_upload_it_keeps_nothing_of_it() {
     let env = vec![("UPLOAD_DEADLINE", "2s".to_owned())];
     let mut app = AllInOne::start_with(Setup { env, ..Setup::default() }).await;
     let ada = app.user("ada").await;
-    let film = app.path("film.mov");
-    media::big_film(&film, 64 << 20).expect("a film");
-    let upload = tokio::spawn({
-        let (ada, film) = (ada.clone(), film.clone());
-        async move { ada.upload_slowly(&film, Duration::from_millis(100)).await }
-    });
+    let upload = ada.begin_upload(&app.path("film.mov")).await;
     eventually(SOON, async || app.kept().await.videos == Files { whole: 0, any: 1 }).await;
     app.program.kill();
     assert!(upload.await.expect("it ran").is_err(), "the connection broke");

@@ -163,12 +163,7 @@ async fn an_upload_whose_gateway_died_is_cleaned_up() {
     let env = vec![("UPLOAD_DEADLINE", "2s".to_owned())];
     let mut app = App::start_with(Setup { env, converters: Some(0), ..Setup::default() }).await;
     let ada = app.user("ada").await;
-    let film = app.path("film.mov");
-    media::big_film(&film, 64 << 20).expect("a film");
-    let upload = tokio::spawn({
-        let (ada, film) = (ada.clone(), film.clone());
-        async move { ada.upload_slowly(&film, Duration::from_millis(100)).await }
-    });
+    let upload = ada.begin_upload(&app.path("film.mov")).await;
     let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
     let chunks = store.database("videos").collection::<Document>("fs.chunks");
     eventually(SOON, async || chunks.count_documents(doc! {}).await.is_ok_and(|count| count > 10)).await;

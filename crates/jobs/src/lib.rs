@@ -32,6 +32,9 @@ pub use crate::preset::Preset;
 pub use crate::settings::{Channels, Settings, Unfit, normalize, sample_rate, seconds, stream};
 pub use crate::tags::Tags;
 
+/// How often a worker says that it is there.
+pub const HERE_EVERY: Duration = Duration::from_secs(60);
+
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Jobs {
@@ -458,7 +461,7 @@ impl Jobs {
         Ok(Page { jobs, next })
     }
 
-    /// A worker that keeps this ledger says that it is there.
+    /// A worker that keeps this ledger says that it is there, [every so often](HERE_EVERY).
     pub async fn here(&self, worker: &Id) -> Result<()> {
         backend!(self.here(worker))
     }

@@ -29,9 +29,9 @@ use crate::{Error, Options, Summary, Track, tags, whitelist};
 /// interrupted inside a call.
 ///
 /// Timestamps are looked at only to find a [`Part`](crate::Part): gaps in a recording are not
-/// filled with silence. What containers
-/// mark as priming or padding of a codec is cut, and the length is exact to the sample wherever
-/// the container tells it (in MP4 the end may keep up to one AAC frame of padding).
+/// filled with silence. What containers mark as priming or padding of a codec is cut, and the
+/// length is exact to the sample wherever the container tells it (in MP4 the end may keep up to
+/// one AAC frame of padding).
 pub fn convert<R>(
     input: R,
     sink: &mut dyn Sink,

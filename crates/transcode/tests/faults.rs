@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Media, MemorySink, SECONDS};
+use common::{Counted, Media, MemorySink, SECONDS};
 use transcode::{Error, FileSink, Options, Progress, Sink};
 
 fn go_on(_: Progress) -> ControlFlow<()> {
@@ -297,19 +297,6 @@ fn the_pictures_of_a_film_are_not_read() {
     let bytes = media.read("film.mp4");
     assert!(bytes.len() > 20_000_000, "{}", bytes.len());
 
-    struct Counted(Cursor<Vec<u8>>, Arc<AtomicU64>);
-    impl Read for Counted {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            let n = self.0.read(buf)?;
-            self.1.fetch_add(n as u64, Ordering::Relaxed);
-            Ok(n)
-        }
-    }
-    impl Seek for Counted {
-        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-            self.0.seek(to)
-        }
-    }
     let read = Arc::new(AtomicU64::new(0));
     let len = bytes.len() as u64;
     let reader = Counted(Cursor::new(bytes), Arc::clone(&read));

@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::process::Command;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::measure::{amplitude, likeness_at};
-use common::{Media, MemorySink, assert_agrees, convert, decode};
+use common::{Counted, Media, MemorySink, assert_agrees, convert, decode};
 use transcode::{Channels, Encoding, Error, Options, Part};
 
 const SECONDS: u64 = 40;
@@ -112,23 +111,6 @@ films! {
     mp3_vbr: "f.mp3", "-vn -c:a libmp3lame -q:a 2", 44_100;
     adts: "f.aac", "-vn -c:a aac -b:a 160k", 44_100;
     raw_ac3: "f.ac3", "-vn -c:a ac3 -b:a 192k", 48_000;
-}
-
-/// Counts what is read.
-struct Counted(File, Arc<AtomicU64>);
-
-impl Read for Counted {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.0.read(buf)?;
-        self.1.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
-    }
-}
-
-impl Seek for Counted {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
-    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use common::{
     CancellationToken, Env, Id, Secret,
     serve::{self, Limits, Readiness},
 };
-use jobs::Jobs;
+use jobs::{HERE_EVERY, Jobs};
 use queue::Queue;
 use tokio::net::TcpListener;
 
@@ -113,7 +113,7 @@ async fn tell_presence(jobs: Jobs, shutdown: CancellationToken) {
         if let Err(error) = jobs.here(&me).await {
             tracing::debug!(%error, "the ledger could not be told of this worker");
         }
-        if shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(60))).await.is_none() {
+        if shutdown.run_until_cancelled(tokio::time::sleep(HERE_EVERY)).await.is_none() {
             return;
         }
     }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use common::{CancellationToken, Env};
-use jobs::{Job, Stuck};
+use jobs::{HERE_EVERY, Job, Stuck};
 use queue::Queue;
 
 use crate::{App, gauges::Gauges, intake::envelope};
@@ -111,7 +111,8 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
 /// A queued job that nobody took is lost only if the queue is empty and the workers are ours:
 /// one that keeps no ledger may well be at it, and would do it twice.
 async fn silence_means_loss(app: &App, queue: &Queue) -> anyhow::Result<bool> {
-    Ok(app.jobs.any_worker(app.config.reconcile.queued).await? && queue.depth(&app.config.video_queue).await? == 0)
+    let seen_within = app.config.reconcile.queued.max(HERE_EVERY * 3);
+    Ok(app.jobs.any_worker(seen_within).await? && queue.depth(&app.config.video_queue).await? == 0)
 }
 
 async fn sweep(app: &App) -> Result<(), blobs::Error> {

@@ -7,10 +7,12 @@ pub mod mp3;
 pub mod sound;
 
 use std::fs::{self, File};
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::formats::{FormatOptions, TrackType};
@@ -21,6 +23,23 @@ use transcode::{Error, HEAD_MAX, Options, Sink, Summary};
 
 /// Seconds of [`Media::speech`].
 pub const SECONDS: u64 = 4;
+
+/// Counts the bytes that are read.
+pub struct Counted<R>(pub R, pub Arc<AtomicU64>);
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.read(buf)?;
+        self.1.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Counted<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
 
 /// A temporary folder with media in it.
 pub struct Media(TempDir);
