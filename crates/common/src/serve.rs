@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, MatchedPath, Request},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::get,
@@ -94,12 +94,20 @@ impl Readiness {
     }
 }
 
-/// `/healthz` (this process answers), `/readyz` (its dependencies do), `/metrics`.
+/// `/healthz` (this process answers), `/readyz` (its dependencies do), `/metrics` (for whoever
+/// asks directly: a reverse proxy serves the public, whose business figures are not).
 pub fn ops(readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(move || readiness.clone().answer()))
-        .route("/metrics", get(|| async { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], meters::render()) }))
+        .route("/metrics", get(figures))
+}
+
+async fn figures(headers: HeaderMap) -> Response {
+    if headers.contains_key("x-forwarded-for") || headers.contains_key(header::FORWARDED) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], meters::render()).into_response()
 }
 
 /// Serves until `shutdown`, then until the running requests are done or `limits.drain` is over.

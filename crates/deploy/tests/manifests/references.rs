@@ -222,3 +222,63 @@ fn policies_name_pods_and_ports_that_exist() {
     }
     assert!(arrows.is_empty(), "nobody knows what for: {arrows:?}");
 }
+
+/// Prometheus finds the ports that it is told of, and the network lets it, and spans, through.
+#[test]
+fn observers_get_where_they_are_sent() {
+    let manifests = deploy::Manifests::with_secrets();
+    let everything = super::everything();
+    let of = |kind: &'static str| {
+        let found = everything.iter().flat_map(|(_, objects)| objects.iter().filter(move |o| o.kind() == kind));
+        found.collect::<Vec<_>>()
+    };
+    let production = manifests.objects("overlays/production");
+    let open = |pod: &Pod, direction: &str, namespace: &str, port: &Value| {
+        production.iter().filter(|object| object.kind() == "NetworkPolicy").any(|policy| {
+            let peers = if direction == "egress" { "to" } else { "from" };
+            selects(policy, pod)
+                && policy.list(&format!("/spec/{direction}")).iter().any(|rule| {
+                    let from = &rule[peers][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"];
+                    let ports = rule["ports"].as_array().expect("ports");
+                    from == namespace && ports.iter().any(|own| own["port"] == *port)
+                })
+        })
+    };
+    let pods = pods(&production);
+    let mut scraped = 0;
+    for monitor in of("PodMonitor") {
+        for pod in pods.iter().filter(|pod| selects(monitor, pod)) {
+            for endpoint in monitor.list("/spec/podMetricsEndpoints") {
+                assert!(pod.port(&endpoint["port"]).is_some(), "{monitor} {} {endpoint}", pod.owner);
+                assert!(open(pod, "ingress", "monitoring", &endpoint["port"]), "{monitor} {}", pod.owner);
+                scraped += 1;
+            }
+        }
+    }
+    assert_eq!(scraped, 5, "four services and the broker");
+
+    let settings = of("ConfigMap").into_iter().find(|map| map.name() == "tracing").expect("the component's settings");
+    let collector = settings.text("/data/OTEL_EXPORTER_OTLP_ENDPOINT");
+    let (host, port) = collector.trim_start_matches("http://").split_once(':').expect("a port");
+    let (_, namespace) = host.split_once('.').expect("a namespace");
+    let port = Value::from(port.parse::<u16>().expect("a number"));
+    for service in ["auth", "gateway", "converter", "notification"] {
+        let pod = pods.iter().find(|pod| pod.owner.name() == service).expect("a pod");
+        assert!(open(pod, "egress", namespace, &port), "{service}");
+    }
+}
+
+/// Whether an object's pod selector means a pod, by labels and lists of values.
+fn selects(object: &Object, pod: &Pod) -> bool {
+    let selector = if object.kind() == "NetworkPolicy" { "/spec/podSelector" } else { "/spec/selector" };
+    let labels = object.texts(&format!("{selector}/matchLabels"));
+    let expressions = object.list(&format!("{selector}/matchExpressions"));
+    let is_one_of = |expression: &Value| {
+        assert_eq!(expression["operator"], "In", "{object}");
+        let own = pod.labels().remove(expression["key"].as_str().expect("a key"));
+        expression["values"].as_array().expect("values").iter().any(|value| value.as_str() == own.as_deref())
+    };
+    (labels.is_empty() || pod.fits(&labels))
+        && !(labels.is_empty() && expressions.is_empty())
+        && expressions.iter().all(is_one_of)
+}

@@ -116,3 +116,21 @@ async fn labels_are_bounded() {
     let strange = r#"http_requests_total{method="other",route="unmatched",status="404"}"#;
     assert_eq!(value(&metrics, strange), Some(3.0), "{metrics}");
 }
+
+/// An ingress passes every path on; figures are not for its clients.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_them_through_a_proxy() {
+    let app = App::start().await;
+    let client = reqwest::Client::new();
+    for service in app.services() {
+        for (name, value) in [("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=203.0.113.7")] {
+            let asked = client.get(format!("{}/metrics", service.url())).header(name, value);
+            let answer = asked.send().await.expect("an answer");
+            assert_eq!(
+                (answer.status().as_u16(), answer.text().await.expect("a text")),
+                (404, String::new()),
+                "{name}"
+            );
+        }
+    }
+}
