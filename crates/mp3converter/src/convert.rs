@@ -16,6 +16,7 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use jobs::{Channels, Preset, Settings, Unfit};
+use sandbox::{Limits, Sandbox};
 use transcode::{Options, Progress, Summary};
 
 use crate::target::{STANDARD, Target, open};
@@ -66,6 +67,9 @@ pub struct Arguments {
     /// Threads that encode [default: one for each core]
     #[arg(short, long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Reads the film in a process that can do nothing else, as the services do; for what you do not trust
+    #[arg(long)]
+    sandbox: bool,
     #[command(flatten)]
     tags: Tags,
 }
@@ -128,10 +132,11 @@ impl Arguments {
 pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.settings()?;
     let targets = Target::of_each(&arguments.inputs, &arguments.output)?;
+    let sandbox = arguments.sandbox.then(|| converter::lock_up(Limits::default())).transpose()?;
     let stop = stop_on_ctrl_c()?;
     let mut failed = 0;
     for (input, target) in arguments.inputs.iter().zip(&targets) {
-        match one(input, target, (arguments, &settings), &stop) {
+        match one(input, target, (arguments, &settings), sandbox.as_ref(), &stop) {
             Ok(()) => {}
             Err(_) if stop.load(Ordering::Relaxed) => {
                 eprintln!("mp3converter: stopped; {target} was not made");
@@ -171,6 +176,7 @@ fn one(
     input: &Path,
     target: &Target,
     (arguments, settings): (&Arguments, &Settings),
+    sandbox: Option<&Sandbox>,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     // Before the work, so that nobody waits for a name that is taken.
@@ -182,10 +188,15 @@ fn one(
 
     let bar = bar(input);
     let started = Instant::now();
-    let summary = transcode::convert(file, &mut draft.sink()?, &options, &mut |progress| {
+    let mut sink = draft.sink()?;
+    let mut on_progress = |progress| {
         show(&bar, progress, started.elapsed());
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    };
+    let summary = match sandbox {
+        Some(sandbox) => sandbox.convert(file, &mut sink, &options, &mut on_progress),
+        None => transcode::convert(file, &mut sink, &options, &mut on_progress),
+    };
     bar.finish_and_clear();
     // Its own words say what is wrong; what the reader or the disk said stands behind them.
     let summary = summary.map_err(anyhow::Error::new)?;

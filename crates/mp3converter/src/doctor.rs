@@ -36,6 +36,7 @@ async fn examine(home: &Home, env: &mut Env) -> ExitCode {
     let auth = auth::Config::from_env(env);
     let converter = converter::Config::from_env(env);
     let mail = notification::Config::from_env(env);
+    report.note("sandbox", sandbox(converter.sandbox.clone()));
     report.note("accounts", answers(&auth.database, accounts(&auth.database)).await);
     report.note("files", answers(&converter.blobs, files(&converter.blobs)).await);
     report.note("ledger", answers(&converter.ledger, ledger(&converter.ledger)).await);
@@ -89,6 +90,12 @@ async fn address(address: &str) -> anyhow::Result<String> {
         }
         _ => bail!("{address} cannot be listened on; HTTP_ADDR names another"),
     }
+}
+
+fn sandbox(limits: Option<sandbox::Limits>) -> anyhow::Result<String> {
+    let Some(limits) = limits else { return Ok("off: videos are read by this process itself".to_owned()) };
+    converter::lock_up(limits)?;
+    Ok("conversions are locked up in a process of their own".to_owned())
 }
 
 /// Whether a store or a server answers, named without the password in its URL.

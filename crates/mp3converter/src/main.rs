@@ -43,6 +43,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    sandbox::run_if_child();
     let Arguments { data, command } = Arguments::parse();
     let home = || Home::find(data);
     let outcome = match command.unwrap_or(Command::Serve) {

@@ -73,6 +73,21 @@ fn a_file_becomes_a_file_and_none_is_overwritten() {
     assert_eq!(names(home.path()), ["Ein Film.mp4", "x.mp3"], "no drafts are left");
 }
 
+/// The same film with and without, and what is wrong in the same words.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sandbox_changes_nothing_but_the_risk() {
+    let (home, _) = home();
+    fs::write(home.path().join("text.mp4"), "this is no film").expect("written");
+    let convert = |arguments: &[&str]| run(home.path(), &[&["convert"], arguments].concat(), None);
+    assert!(convert(&["Ein Film.mp4", "in.mp3", "--sandbox"]).status.success());
+    assert!(convert(&["Ein Film.mp4", "out.mp3"]).status.success());
+    let read = |name: &str| fs::read(home.path().join(name)).expect("read");
+    assert!(read("in.mp3") == read("out.mp3"));
+    let (inside, outside) = (convert(&["--sandbox", "text.mp4", "x.mp3"]), convert(&["text.mp4", "x.mp3"]));
+    assert_eq!((inside.status.code(), said(&inside)), (Some(1), said(&outside)));
+}
+
 #[test]
 fn a_part_of_it_in_mono() {
     let (home, film) = home();

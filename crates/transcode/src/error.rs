@@ -3,11 +3,13 @@
 use std::io;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Why there is no MP3.
 ///
 /// The [final](Error::is_final) ones read as plain words for the person who sent the file; what
 /// the sink got until then is to be thrown away in every case.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
     #[error("this is not a video or audio file we can read")]
     NotMedia,
@@ -39,12 +41,23 @@ pub enum Error {
     /// The sound ends before the [`Part`](crate::Part) begins; `end` is where, if that is known.
     #[error("{}", beyond_end(*.start, *.end))]
     BeyondEnd { start: Duration, end: Option<Duration> },
+    /// It took more than it may, or brought the decoder down.
+    #[error("this file could not be converted: {0}")]
+    Unbearable(String),
     /// The reader failed; its own error is the source.
     #[error("the input could not be read")]
-    Input(#[source] io::Error),
+    Input(
+        #[source]
+        #[serde(with = "as_text")]
+        io::Error,
+    ),
     /// The sink failed; its own error is the source.
     #[error("the output could not be written")]
-    Output(#[source] io::Error),
+    Output(
+        #[source]
+        #[serde(with = "as_text")]
+        io::Error,
+    ),
     #[error("cancelled")]
     Cancelled,
     /// A failure of this program or its libraries, not of the file.
@@ -67,6 +80,7 @@ impl Error {
             | Self::NoSuchTrack { .. }
             | Self::Quality(_)
             | Self::EmptyPart
+            | Self::Unbearable(_)
             | Self::BeyondEnd { .. } => true,
             Self::Input(_) | Self::Output(_) | Self::Cancelled | Self::Internal(_) => false,
         }
@@ -98,6 +112,21 @@ fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// What another process may know of an error of the system.
+mod as_text {
+    use std::io;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(error: &io::Error, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(error)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<io::Error, D::Error> {
+        String::deserialize(deserializer).map(io::Error::other)
+    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ mod whitelist;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use convert::convert;
 pub use error::Error;
 pub use ffmpeg::versions;
@@ -50,7 +52,7 @@ pub use tags::Tag;
 
 /// How to convert; `Options::default()` is VBR V2, or the sound as it is where it is MP3 already,
 /// and at most 48 hours of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// `None`: sound that is MP3 already is taken over as it is, all other sound becomes
     /// [`Encoding::default`].
@@ -110,7 +112,7 @@ impl Options {
 }
 
 /// Channels of the MP3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Channels {
     /// All channels of the source mixed into one.
     Mono,
@@ -119,7 +121,7 @@ pub enum Channels {
 }
 
 /// Which of several sound tracks; one that is not there is [`Error::NoSuchTrack`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Track {
     /// Counting from 1, sound tracks only.
     Number(usize),
@@ -131,7 +133,7 @@ pub enum Track {
 ///
 /// Exact to the sample of the source. Where the container has an index, or timestamps to search
 /// by, what lies before and behind the part is not read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Beyond the sound's end: [`Error::BeyondEnd`].
     pub start: Duration,
@@ -147,7 +149,7 @@ impl Part {
 }
 
 /// What LAME aims for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoding {
     /// Variable bit rate, LAME's V0 (best) to V9 (smallest).
     Vbr(u8),
@@ -163,7 +165,7 @@ impl Default for Encoding {
 }
 
 /// What was made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Length of the MP3's sound, `samples / sample_rate`.
     pub duration: Duration,

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use id3::frame::{Comment, Picture, PictureType};
 use id3::{Content, Encoder, Frame, TagLike, Version};
+use serde::{Deserialize, Serialize};
 
 use crate::input::Source;
 use crate::{Error, Options, chapters};
@@ -17,7 +18,7 @@ const MAX_CHARS: usize = 1000;
 const MAX_COVER: usize = 1024 * 1024;
 
 /// Something that a tag says, and the caller may want to say otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tag {
     Title,
     Artist,

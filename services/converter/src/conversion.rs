@@ -11,13 +11,14 @@ use std::{
 
 use blobs::{Blobs, ReadAhead, Stat, Writer};
 use jobs::Output;
+use sandbox::Sandbox;
 use tokio::{
     runtime::Handle,
     sync::mpsc::{self, Receiver, Sender},
 };
 use transcode::{Options, Progress, Sink, Summary};
 
-use crate::meters::Fault;
+use crate::meters::{self, Fault};
 
 /// The MP3 goes to the store in pieces of this size.
 const PIECE: usize = 64 * 1024;
@@ -54,8 +55,10 @@ pub struct Control {
     pub percent: AtomicU8,
 }
 
-/// Runs the engine from `video` into `writer`. Nothing is left behind by a failure.
+/// Runs the engine from `video` into `writer`, in the sandbox if there is one. Nothing is left
+/// behind by a failure.
 pub async fn run(
+    sandbox: Option<Arc<Sandbox>>,
     videos: Blobs,
     video: Stat,
     mut writer: Writer,
@@ -67,13 +70,21 @@ pub async fn run(
     let engine = tokio::task::spawn_blocking(move || {
         let mut sink = Pieces { sender, piece: Vec::with_capacity(PIECE) };
         let input = ReadAhead::new(videos, video, runtime);
-        let summary = transcode::convert(input, &mut sink, &options, &mut |progress: Progress| {
+        let mut on_progress = |progress: Progress| {
             if let Some(percent) = progress.percent() {
                 // 100 is for the ledger to say, when the result is safe.
                 control.percent.store(percent.clamp(0.0, 99.0) as u8, Ordering::Relaxed);
             }
             if control.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        };
+        let summary = match &sandbox {
+            Some(sandbox) => {
+                let converted = sandbox.convert(input, &mut sink, &options, &mut on_progress);
+                meters::memory(sandbox::most_memory());
+                converted
+            }
+            None => transcode::convert(input, &mut sink, &options, &mut on_progress),
+        }?;
         sink.flush().map_err(transcode::Error::Output)?;
         Ok::<Summary, transcode::Error>(summary)
     });

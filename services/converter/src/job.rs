@@ -13,6 +13,7 @@ use blobs::{Blobs, Meta};
 use common::{CancellationToken, Id, Message, messages::JOB_ID, trace};
 use jobs::{Job, Jobs, Lease, Output, Settings, State, Unfit};
 use queue::{Delivery, Envelope, Queue, Verdict};
+use sandbox::Sandbox;
 use tracing::Instrument;
 
 use crate::{
@@ -35,6 +36,8 @@ pub struct Worker {
     pub mp3s: Blobs,
     pub jobs: Jobs,
     pub queue: Queue,
+    /// `None`: conversions happen in this process.
+    pub sandbox: Option<Arc<Sandbox>>,
     /// Deliveries of one message, the first included, before it is dead.
     pub attempts: u32,
     pub shutdown: CancellationToken,
@@ -173,7 +176,8 @@ impl Worker {
         };
 
         let control = Arc::new(conversion::Control { stop: AtomicBool::new(false), percent: AtomicU8::new(0) });
-        let running = conversion::run(self.videos.clone(), video, writer, options, control.clone());
+        let (sandbox, videos) = (self.sandbox.clone(), self.videos.clone());
+        let running = conversion::run(sandbox, videos, video, writer, options, control.clone());
         tokio::pin!(running);
         let why = tokio::select! {
             outcome = &mut running => return outcome,

@@ -7,6 +7,7 @@ mod options;
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context;
 use blobs::Blobs;
 use common::{
     CancellationToken, Env, Id, Secret,
@@ -14,7 +15,8 @@ use common::{
 };
 use jobs::{HERE_EVERY, Jobs};
 use queue::Queue;
-use tokio::net::TcpListener;
+use sandbox::Sandbox;
+use tokio::{net::TcpListener, task::spawn_blocking};
 
 use crate::job::Worker;
 pub use options::options;
@@ -36,6 +38,8 @@ pub struct Config {
     pub grace: Duration,
     /// The longest sound that is converted.
     pub max_duration: Duration,
+    /// What a conversion may take in its child process; `None`: it has none of its own.
+    pub sandbox: Option<sandbox::Limits>,
     pub limits: Limits,
 }
 
@@ -51,6 +55,7 @@ impl Config {
             lease: env.duration("LEASE", Duration::from_secs(60)),
             grace: env.duration("SHUTDOWN_GRACE", Duration::from_secs(20)),
             max_duration: env.duration("MAX_AUDIO_DURATION", Duration::from_secs(48 * 3_600)),
+            sandbox: sandbox_limits(env),
             limits: Limits::from_env(env),
         };
         if config.workers == 0 {
@@ -63,9 +68,33 @@ impl Config {
     }
 }
 
+/// `SANDBOX`, and what it allows. Only Linux has what it takes.
+fn sandbox_limits(env: &mut Env) -> Option<sandbox::Limits> {
+    let default = sandbox::Limits::default();
+    let limits = sandbox::Limits {
+        memory: env.parse("CONVERSION_MEMORY", default.memory),
+        time: env.duration("CONVERSION_TIMEOUT", default.time),
+        silence: env.duration("CONVERSION_STALL_TIMEOUT", default.silence),
+    };
+    env.flag("SANDBOX", cfg!(target_os = "linux")).then_some(limits)
+}
+
+/// Conversions in children of this program, whose `main` must begin with [`sandbox::run_if_child`].
+pub fn lock_up(limits: sandbox::Limits) -> anyhow::Result<Sandbox> {
+    let sandbox = Sandbox::new("/proc/self/exe", limits);
+    sandbox.context("conversions cannot be locked up here")
+}
+
 /// Works until `shutdown`, then until the running jobs are finished or given back.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     meters::describe(config.workers);
+    let sandbox = match config.sandbox.clone() {
+        Some(limits) => {
+            let locked_up = spawn_blocking(|| lock_up(limits)).await?;
+            Some(Arc::new(locked_up.context("SANDBOX=off does without, for videos that you trust")?))
+        }
+        None => None,
+    };
     let options = queue::Options { name: "converter".to_owned(), ..Default::default() };
     let attempts = options.retry_delays.len() as u32 + 1;
     let queue = Queue::connect(&config.queue, options).await?;
@@ -89,6 +118,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         mp3s: Blobs::connect(&config.blobs, "mp3s").await?,
         jobs,
         queue: queue.clone(),
+        sandbox,
         attempts,
         shutdown: shutdown.clone(),
         config,

@@ -19,7 +19,7 @@ pub enum Fault {
     Settings,
     /// The video is no longer in the store.
     Missing,
-    /// Its workers died each time.
+    /// It brought the decoder down, or took more than a conversion may; or its workers died each time.
     Deadly,
     /// Reading the video, or writing the MP3.
     Store,
@@ -57,6 +57,7 @@ impl From<&transcode::Error> for Fault {
             Damaged { .. } => Self::Damaged,
             TooLong { .. } => Self::TooLong,
             TooLarge { .. } => Self::TooLarge,
+            Unbearable(_) => Self::Deadly,
             Input(_) | Output(_) => Self::Store,
             // What else lies in the film lies in what was wanted of it.
             other if other.is_final() => Self::Settings,
@@ -83,6 +84,11 @@ pub fn converted(output: &Output, took: Duration) {
     counter!("converted_audio_seconds_total").increment(output.duration.as_secs());
     let speed = output.duration.as_secs_f64() / took.as_secs_f64().max(0.001);
     histogram!("conversion_speed_ratio").record(speed);
+}
+
+/// What the children that convert took at most.
+pub fn memory(bytes: u64) {
+    gauge!("conversion_peak_memory_bytes").set(bytes as f64);
 }
 
 /// The job is over: how long its owner waited for it.
@@ -120,7 +126,9 @@ pub fn describe(slots: usize) {
     describe_histogram!("job_wait_seconds", "From the acceptance to the end, by the end");
     describe_gauge!("conversions_running", "Conversions that go on just now");
     describe_gauge!("conversion_slots", "Conversions that may go on at once");
+    describe_gauge!("conversion_peak_memory_bytes", "The most memory of a child that converted");
     gauge!("conversion_slots").set(slots as f64);
+    memory(0);
     gauge!("conversions_running").set(0.0);
     start_at_zero("conversions_total", "outcome", &["done", "failed", "retry", "lost", "given_back"]);
     counter!("converted_audio_seconds_total").increment(0);

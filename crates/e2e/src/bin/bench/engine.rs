@@ -38,6 +38,7 @@ pub fn compare(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
 
     let mut all = contestants(&aac);
     all.insert(1, ("mp3converter, on one thread".to_owned(), ours(&aac, &["--threads", "1"])));
+    all.insert(2, ("mp3converter --sandbox, as the services convert".to_owned(), ours(&aac, &["--sandbox"])));
     all.push(("`lame -V2`, of a WAV that ffmpeg writes".to_owned(), lame(&aac)));
     run(bench, report, "Ten minutes, MP4 with AAC, index at the end", all)?;
 

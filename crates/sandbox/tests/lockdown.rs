@@ -1,0 +1,68 @@
+//! What a process that is locked up can still do.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs::File,
+    io,
+    net::{TcpStream, UdpSocket},
+    os::unix::net::UnixStream,
+    process::Command,
+    thread,
+};
+
+const MEMORY: u64 = 256 << 20;
+
+#[test]
+fn it_computes_and_that_is_all() {
+    let myself = std::env::current_exe().expect("a path");
+    let output =
+        Command::new(myself).args(["--ignored", "--exact", "locked_up", "--nocapture"]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn refused<T>(outcome: io::Result<T>) -> bool {
+    // EPERM of the filter, EACCES of Landlock, EMFILE where no file may be opened any more.
+    outcome
+        .err()
+        .and_then(|e| e.raw_os_error())
+        .is_some_and(|code| [libc::EPERM, libc::EACCES, libc::EMFILE].contains(&code))
+}
+
+fn call(outcome: libc::c_long) -> io::Result<()> {
+    if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Runs in a process of its own, see above.
+#[test]
+#[ignore = "locks up the process that it runs in"]
+fn locked_up() {
+    sandbox::lock_down(MEMORY).expect("locked up");
+    assert!(refused(File::open("/etc/passwd")));
+    assert!(refused(File::open("/proc/self/environ")));
+    assert!(refused(File::create("/tmp/it-got-out")));
+    assert!(refused(std::fs::read_dir("/")));
+    assert!(refused(std::fs::remove_file("/etc/passwd")));
+    assert!(refused(TcpStream::connect(("127.0.0.1", 9))));
+    assert!(refused(UdpSocket::bind(("127.0.0.1", 0))));
+    assert!(refused(UnixStream::pair()));
+    assert!(refused(Command::new("/bin/true").status()));
+    // SAFETY: system calls with plain numbers; the filter refuses them all.
+    unsafe {
+        let none = std::ptr::null::<libc::c_char>();
+        assert!(refused(call(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0))), "a process");
+        assert!(refused(call(libc::syscall(libc::SYS_execve, none, none, none))), "a program");
+        assert!(refused(call(libc::syscall(libc::SYS_kill, libc::getppid(), 0))), "a signal");
+        assert!(refused(call(libc::syscall(libc::SYS_ptrace, 0, 0, 0, 0))), "a debugger");
+        assert!(refused(call(libc::syscall(libc::SYS_seccomp, 0, 0, 0))), "another filter");
+        assert!(refused(call(libc::syscall(libc::SYS_io_uring_setup, 1, none))), "calls by another way");
+        assert_eq!(libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), -1, "nor may it ask");
+    }
+
+    let sum = thread::spawn(|| (0..1_000_u64).sum::<u64>()).join().expect("a thread");
+    assert_eq!(sum, 499_500);
+    assert!(refused(thread::spawn(|| File::open("/etc/passwd")).join().expect("a thread")));
+    let mut memory = Vec::<u8>::new();
+    memory.try_reserve_exact(MEMORY as usize / 4).expect("some");
+    Vec::<u8>::new().try_reserve_exact(MEMORY as usize).expect_err("too much");
+}

@@ -1,0 +1,224 @@
+//! Conversions in a child process of the converter.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs::File,
+    io::{self, Cursor, Read, Seek, SeekFrom},
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use sandbox::{Limits, Sandbox};
+use testkit::media;
+use transcode::{Error, Options, Progress, Sink};
+
+struct Memory(Vec<u8>);
+
+impl Sink for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = offset as usize;
+        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn sandbox(limits: Limits) -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_converter"), limits).expect("a sandbox")
+}
+
+fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// A folder with a film of so many seconds.
+fn film(seconds: f64) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("film.mkv");
+    media::film(&path, seconds, &media::Film::default()).expect("a film");
+    (folder, path)
+}
+
+/// The children of this test that convert or wait to.
+fn children() -> Vec<i32> {
+    let me = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name in parentheses: state, then the parent.
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(&me)
+    })
+    .collect()
+}
+
+fn signal(pid: i32, signal: i32) {
+    // SAFETY: kill takes two numbers; the process is a child of this one.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+#[test]
+fn it_makes_the_same_mp3() {
+    let (_folder, film) = film(20.0);
+    let sandbox = sandbox(Limits::default());
+    for options in [Options::default(), Options { loudness: Some(-16), ..Options::default() }] {
+        let mut inside = Memory(Vec::new());
+        let mut told = Vec::new();
+        let summary = sandbox
+            .convert(File::open(&film).expect("there"), &mut inside, &options, &mut |progress| {
+                told.push(progress);
+                ControlFlow::Continue(())
+            })
+            .expect("an MP3");
+        let mut outside = Memory(Vec::new());
+        let same = transcode::convert(File::open(&film).expect("there"), &mut outside, &options, &mut go_on);
+        assert_eq!(summary, same.expect("an MP3"));
+        assert!(inside.0 == outside.0, "the bytes differ");
+        assert!(told.windows(2).all(|pair| pair[0].done <= pair[1].done), "{told:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_as_it_is_without_it() {
+    let sandbox = sandbox(Limits::default());
+    let convert = |bytes: &[u8]| {
+        let input = Cursor::new(bytes.to_vec());
+        sandbox.convert(input, &mut Memory(Vec::new()), &Options::default(), &mut go_on)
+    };
+    assert!(matches!(convert(b"just a text, and not a long one"), Err(Error::NotMedia)));
+    assert!(matches!(convert(b""), Err(Error::NotMedia)));
+    let folder = tempfile::tempdir().expect("a folder");
+    let mute = folder.path().join("mute.mp4");
+    media::silent_film(&mute, 1.0).expect("a film");
+    assert!(matches!(convert(&std::fs::read(mute).expect("there")), Err(Error::NoSound)));
+}
+
+#[test]
+fn errors_of_reader_and_sink_are_the_callers_own() {
+    struct Unreadable(File);
+    impl Read for Unreadable {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        }
+    }
+    impl Seek for Unreadable {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+    struct Full;
+    impl Sink for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<()> {
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
+        }
+        fn rewrite_head(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
+            unreachable!("nothing was written")
+        }
+    }
+    let (_folder, film) = film(2.0);
+    let sandbox = sandbox(Limits::default());
+    let open = || File::open(&film).expect("there");
+    let mut memory = Memory(Vec::new());
+    match sandbox.convert(Unreadable(open()), &mut memory, &Options::default(), &mut go_on) {
+        Err(Error::Input(error)) => assert_eq!(error.raw_os_error(), Some(libc::EIO)),
+        other => panic!("{other:?}"),
+    }
+    match sandbox.convert(open(), &mut Full, &Options::default(), &mut go_on) {
+        Err(Error::Output(error)) => assert_eq!(error.raw_os_error(), Some(libc::ENOSPC)),
+        other => panic!("{other:?}"),
+    }
+    sandbox.convert(open(), &mut memory, &Options::default(), &mut go_on).expect("the next one is not concerned");
+}
+
+/// A reader that does something once the conversion is under way.
+struct Meanwhile<F>(File, Option<F>);
+
+impl<F: FnOnce()> Read for Meanwhile<F> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(action) = self.1.take() {
+            action();
+        }
+        self.0.read(buf)
+    }
+}
+
+impl<F> Seek for Meanwhile<F> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn what_breaks_it_costs_one_conversion() {
+    let (_folder, film) = film(5.0);
+    let sandbox = sandbox(Limits::default());
+    let convert = |deadly: i32| {
+        let input = Meanwhile(
+            File::open(&film).expect("there"),
+            Some(|| {
+                children().into_iter().for_each(|child| signal(child, deadly));
+            }),
+        );
+        sandbox.convert(input, &mut Memory(Vec::new()), &Options::default(), &mut go_on)
+    };
+    for deadly in [libc::SIGILL, libc::SIGABRT, libc::SIGSYS] {
+        let error = convert(deadly).expect_err("it died");
+        assert!(matches!(&error, Error::Unbearable(_)) && error.is_final(), "{error}");
+    }
+    let error = convert(libc::SIGKILL).expect_err("it died");
+    assert!(!error.is_final(), "the system may have been short of memory: {error}");
+    convert(0).expect("the next one is not concerned");
+}
+
+#[test]
+fn one_that_hangs_is_ended() {
+    let (_folder, film) = film(5.0);
+    let limits = Limits { silence: Duration::from_secs(2), ..Limits::default() };
+    let sandbox = sandbox(limits);
+    let stopped = || {
+        Meanwhile(
+            File::open(&film).expect("there"),
+            Some(|| {
+                children().into_iter().for_each(|child| signal(child, libc::SIGSTOP));
+            }),
+        )
+    };
+    let began = Instant::now();
+    let error = sandbox.convert(stopped(), &mut Memory(Vec::new()), &Options::default(), &mut go_on);
+    assert!(matches!(error, Err(Error::Unbearable(_))), "{error:?}");
+    assert!(began.elapsed() >= Duration::from_secs(2));
+
+    // Whoever does not want to wait for that is heard before.
+    let mut asked = 0;
+    let cancelled = sandbox.convert(stopped(), &mut Memory(Vec::new()), &Options::default(), &mut |_| {
+        asked += 1;
+        if asked > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(cancelled, Err(Error::Cancelled)), "{cancelled:?}");
+    assert!(children().len() <= 1, "only the one that waits for the next conversion is left");
+}
+
+#[test]
+fn time_and_memory_have_an_end() {
+    let (_folder, film) = film(60.0);
+    let convert = |limits: Limits| {
+        let input = File::open(&film).expect("there");
+        sandbox(limits).convert(input, &mut Memory(Vec::new()), &Options::default(), &mut go_on)
+    };
+    let hurried = convert(Limits { time: Duration::from_millis(20), ..Limits::default() });
+    assert!(matches!(hurried, Err(Error::Unbearable(_))), "{hurried:?}");
+    convert(Limits { memory: 4 << 20, ..Limits::default() }).expect_err("too little memory");
+    convert(Limits::default()).expect("enough of both");
+}
+
+#[test]
+fn a_program_that_is_no_child_is_found_out_at_once() {
+    for program in ["/bin/true", "/bin/there-is-no-such-program"] {
+        Sandbox::new(program, Limits::default()).expect_err(program);
+    }
+}
