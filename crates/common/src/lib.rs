@@ -1,15 +1,19 @@
 //! What all services share and nothing else. Knows no driver.
 
+pub mod client;
 pub mod env;
 pub mod error;
 pub mod id;
 pub mod messages;
 pub mod meters;
+pub mod places;
+pub mod rate;
 pub mod retry;
 pub mod secret;
 pub mod serve;
 pub mod start;
 pub mod telemetry;
+pub mod text;
 pub mod trace;
 
 pub use env::Env;

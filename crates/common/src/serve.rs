@@ -27,7 +27,15 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tower::ServiceExt;
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::{CancellationToken, Env, Id, messages::JOB_ID, meters, trace};
+use crate::{
+    CancellationToken, Env, Id,
+    client::{Proxies, network},
+    error::RETRY_AFTER,
+    messages::JOB_ID,
+    meters,
+    places::Places,
+    trace,
+};
 
 /// What a client may take its time for, and how many may do so at once.
 #[derive(Clone, Debug)]
@@ -36,6 +44,10 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Open connections; further ones wait in the listener's backlog.
     pub connections: usize,
+    /// Of them, from one address; further ones are closed at once. 0: any number.
+    pub connections_of_address: usize,
+    /// Addresses for which that does not hold, since many clients come from each.
+    pub proxies: Proxies,
     /// How long running requests may go on after a shutdown was asked for.
     pub drain: Duration,
 }
@@ -46,6 +58,8 @@ impl Limits {
         Self {
             header_timeout: env.duration("HEADER_TIMEOUT", Duration::from_secs(30)),
             connections: env.parse("MAX_CONNECTIONS", 4_096),
+            connections_of_address: 0,
+            proxies: Proxies::default(),
             drain: env.duration("DRAIN_TIMEOUT", Duration::from_secs(600)),
         }
     }
@@ -89,7 +103,8 @@ impl Readiness {
         if missing.is_empty() {
             "ready".into_response()
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}", missing.join(", "))).into_response()
+            let later = [(header::RETRY_AFTER, RETRY_AFTER)];
+            (StatusCode::SERVICE_UNAVAILABLE, later, format!("not ready: {}", missing.join(", "))).into_response()
         }
     }
 }
@@ -121,6 +136,7 @@ pub async fn serve(
     metrics::describe_histogram!("http_request_duration_seconds", "From a request's head to its answer's");
     let router = router.layer(from_fn(observe));
     let permits = Arc::new(Semaphore::new(limits.connections));
+    let places = Places::new(limits.connections_of_address);
     let running = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
@@ -139,6 +155,11 @@ pub async fn serve(
                 continue;
             }
         };
+        let place = places.take(network(peer.ip()));
+        if place.is_none() && !limits.proxies.include(peer.ip()) {
+            tracing::debug!(%peer, "closed: MAX_CONNECTIONS_PER_ADDRESS are open");
+            continue;
+        }
         let router = router.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -152,7 +173,7 @@ pub async fn serve(
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "connection ended early");
             }
-            drop(permit);
+            drop((permit, place));
         });
     }
 
