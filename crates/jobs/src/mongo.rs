@@ -358,6 +358,13 @@ impl Ledger {
         self.moved(doc! {"_id": id.as_str(), "state": {"$in": over}}, deleted()).await
     }
 
+    pub async fn tidied(&self, id: &Id, outputs: &[Id]) -> Result<bool> {
+        let outputs: Vec<_> = outputs.iter().map(Id::as_str).collect();
+        let over = ["done", "failed", "cancelled"].map(Bson::from).to_vec();
+        let same = doc! {"_id": id.as_str(), "state": {"$in": over}, "outputs": outputs};
+        self.moved(same, doc! {"outputs": counting()}).await
+    }
+
     pub async fn remove(&self, id: &Id) -> Result<bool> {
         let filter = doc! {"_id": id.as_str(), "state": "deleting"};
         let removed = self.run(|records| async move { records.delete_one(filter).await }).await?;
@@ -447,9 +454,18 @@ impl Ledger {
             Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
             Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),
             Stuck::Deleting => (vec![doc! {"state": "deleting"}, still()], doc! {}),
+            Stuck::Untidy => {
+                let others = doc! {"$expr": {"$ne": ["$outputs", counting()]}};
+                (vec![doc! {"state": {"$in": ["done", "failed", "cancelled"]}}, others, still()], doc! {})
+            }
         };
         self.update(all(filter), fields).await
     }
+}
+
+/// The outputs that a record has when there is none that does not count.
+fn counting() -> Document {
+    doc! {"$cond": [{"$gt": ["$mp3_fid", null]}, ["$mp3_fid"], []]}
 }
 
 /// What a record becomes when its end is decided: its key is free for the next upload.

@@ -36,6 +36,8 @@ pub struct Config {
     pub grace: Duration,
     /// The longest sound that is converted.
     pub max_duration: Duration,
+    /// Waits before the second, third, … attempt at a film.
+    pub retry_delays: Vec<Duration>,
     pub limits: Limits,
 }
 
@@ -51,6 +53,7 @@ impl Config {
             lease: env.duration("LEASE", Duration::from_secs(60)),
             grace: env.duration("SHUTDOWN_GRACE", Duration::from_secs(20)),
             max_duration: env.duration("MAX_AUDIO_DURATION", Duration::from_secs(48 * 3_600)),
+            retry_delays: env.durations("RETRY_DELAYS", &queue::Options::default().retry_delays),
             limits: Limits::from_env(env),
         };
         if config.workers == 0 {
@@ -66,7 +69,8 @@ impl Config {
 /// Works until `shutdown`, then until the running jobs are finished or given back.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     meters::describe(config.workers);
-    let options = queue::Options { name: "converter".to_owned(), ..Default::default() };
+    let retry_delays = config.retry_delays.clone();
+    let options = queue::Options { name: "converter".to_owned(), retry_delays, ..Default::default() };
     let attempts = options.retry_delays.len() as u32 + 1;
     let queue = Queue::connect(&config.queue, options).await?;
     let jobs = Jobs::connect(&config.ledger).await?;

@@ -165,6 +165,7 @@ impl Writer {
             "metadata": metadata,
         };
         record.extend(meta.filename.as_ref().map(|name| ("filename".to_owned(), Bson::from(name))));
+        self.bucket.expect_chunks(self.file, self.next.into()).await?;
         let files = self.bucket.files.clone();
         limited(async move { files.insert_one(record).await.map(drop) }).await
     }
