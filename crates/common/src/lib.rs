@@ -2,6 +2,7 @@
 
 pub mod env;
 pub mod error;
+pub mod fault;
 pub mod id;
 pub mod messages;
 pub mod meters;

@@ -4,7 +4,7 @@ mod census;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Id, Secret};
+use common::{Id, Secret, fault::Mutant};
 use futures_util::TryStreamExt;
 use mongodb::{
     Client, Collection, IndexModel,
@@ -151,7 +151,7 @@ impl Ledger {
         let unique = IndexOptions::builder().unique(true).build();
         let sparse = IndexOptions::builder().sparse(true).build();
         let keyed = doc! {"key": {"$type": "string"}};
-        let once = IndexOptions::builder().unique(true).partial_filter_expression(keyed).build();
+        let once = IndexOptions::builder().unique(!Mutant::OpenIndex.is_on()).partial_filter_expression(keyed).build();
         let indexes = [
             IndexModel::builder().keys(doc! {"owner": 1, "created_at": -1, "_id": -1}).build(),
             IndexModel::builder().keys(doc! {"video_fid": 1}).options(unique).build(),

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use common::{CancellationToken, Env};
+use common::{CancellationToken, Env, fault::Point};
 use jobs::{HERE_EVERY, Job, Stuck};
 use queue::Queue;
 
@@ -93,11 +93,24 @@ async fn round(app: &App, queue: &Queue) -> anyhow::Result<()> {
 async fn claim(app: &App, queue: &Queue, stuck: Stuck, age: Duration) -> anyhow::Result<()> {
     for _ in 0..BATCH {
         let Some(job) = app.jobs.claim(stuck, age).await? else { break };
+        claimed(stuck).pass();
         tracing::info!(job.id = %job.id, found = ?stuck, state = job.state.as_str(), "set going again");
         metrics::counter!("reconciled_total", "found" => format!("{stuck:?}").to_lowercase()).increment(1);
         mend(app, queue, stuck, &job).await?;
     }
     Ok(())
+}
+
+fn claimed(stuck: Stuck) -> Point {
+    match stuck {
+        Stuck::Lease => Point::ClaimedLease,
+        Stuck::Stored => Point::ClaimedStored,
+        Stuck::Queued => Point::ClaimedQueued,
+        Stuck::Untold => Point::ClaimedUntold,
+        Stuck::Upload => Point::ClaimedUpload,
+        Stuck::Deleting => Point::ClaimedDeleting,
+        Stuck::Untidy => Point::ClaimedUntidy,
+    }
 }
 
 async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Result<()> {
@@ -107,6 +120,7 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
         }
         Stuck::Untold => {
             queue.publish(&app.config.mp3_queue, &envelope(job)).await?;
+            Point::Retold.pass();
             app.jobs.told(&job.id, job.run).await?;
         }
         Stuck::Upload | Stuck::Deleting => app.remove(job).await?,
@@ -142,9 +156,11 @@ impl App {
     /// Removes the files of a job that is `Deleting`, then its record. Can be repeated.
     pub async fn remove(&self, job: &Job) -> anyhow::Result<()> {
         self.videos.delete(&job.video_fid).await?;
+        Point::VideoRemoved.pass();
         for mp3 in job.outputs.iter().chain(&job.mp3_fid) {
             self.mp3s.delete(mp3).await?;
         }
+        Point::Mp3Removed.pass();
         self.jobs.remove(&job.id).await?;
         self.feed.removed(job.clone());
         tracing::info!(job.id = %job.id, "removed with its files");
