@@ -253,7 +253,7 @@ impl<P: Product> Rig<P> {
         let program = self.product.program(way.program);
         program.set("CRASH_AT", Some(&format!("{}:{nth}", point.name())));
         // It is otherwise longer than any write.
-        program.set("SWEEP_AGE", Some(if way.deed == Deed::CancelWritten { "1s" } else { "10s" }));
+        program.set("SWEEP_AGE", Some(if way.deed == Deed::CancelWritten { "1s" } else { "20s" }));
         program
     }
 

@@ -26,7 +26,7 @@ fn impatient() -> Vec<(&'static str, String)> {
         ("RENOTIFY_AFTER", "1500ms"),
         ("SHUTDOWN_GRACE", "0s"),
         // No write takes longer.
-        ("SWEEP_AGE", "10s"),
+        ("SWEEP_AGE", "20s"),
     ];
     env.map(|(name, value)| (name, value.to_owned())).into()
 }

@@ -116,7 +116,8 @@ async fn the_news_is_lost_on_its_way(app: &App, ada: &User, checker: &mut Checke
 async fn a_worker_comes_back_from_the_dead(app: &mut App, ada: &User, checker: &mut Checker) {
     let id = ada.submit(&film(app, 240.0)).await;
     checker.expect(&id, Due::Mp3(240.0));
-    eventually(SOON, async || ada.conversion(&id).await["state"] == "converting").await;
+    // It has begun to write.
+    eventually(SOON, async || app.state().await.is_ok_and(|state| !state.mp3s.remains.is_empty())).await;
     app.converters[0].signal(libc::SIGSTOP);
     app.add_converter().await;
     ada.outcome(&id).await;
