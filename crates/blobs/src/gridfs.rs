@@ -177,6 +177,15 @@ impl Bucket {
         .await
     }
 
+    /// Fails unless a file that is to be made has all its chunks: a sweep may have taken a write
+    /// that went on for very long for remains.
+    async fn expect_chunks(&self, file: ObjectId, count: u64) -> Result<(), Error> {
+        let chunks = self.chunks.clone();
+        let found = limited(async move { chunks.count_documents(doc! {"files_id": file}).await }).await?;
+        let lost = || Error::Unavailable(anyhow::anyhow!("{found} of {count} chunks are left"));
+        if found == count { Ok(()) } else { Err(lost()) }
+    }
+
     async fn insert(self, batch: Vec<RawDocumentBuf>) -> Result<(), Error> {
         limited(async move { self.chunks.insert_many(batch).ordered(false).await.map(drop) }).await
     }

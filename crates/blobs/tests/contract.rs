@@ -285,6 +285,20 @@ mod gridfs {
         assert_eq!(get(&store, &kept, 0..u64::MAX).await.len(), 600_000);
     }
 
+    /// A file of which something is missing is never made.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_write_that_was_swept_up_fails() {
+        let (store, database) = store().await;
+        let mut writer = store.create(Id::fresh(), Meta::default()).await.expect("create");
+        writer.write(&pattern(3 << 20)).await.expect("write");
+        let chunks = database.collection::<Document>("fs.chunks");
+        let some = async || chunks.count_documents(doc! {}).await.is_ok_and(|count| count > 0);
+        testkit::eventually(Duration::from_secs(20), some).await;
+        chunks.delete_one(doc! {"n": 0}).await.expect("delete");
+        assert!(matches!(writer.finish().await, Err(blobs::Error::Unavailable(_))));
+        assert_eq!(chunks.count_documents(doc! {}).await.expect("count"), 0);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_server_that_is_away_is_an_error_in_time_and_no_reason_to_restart() {
         let mut server = testkit::Mongod::start().await.expect("mongod");

@@ -101,6 +101,16 @@ impl Env {
         })
     }
 
+    /// Spans of time with commas between them, one at the least.
+    pub fn durations(&mut self, name: &str, default: &[Duration]) -> Vec<Duration> {
+        let Some(text) = self.optional(name) else { return default.to_vec() };
+        let spans: Option<_> = text.split(',').map(|span| parse_duration(span.trim())).collect();
+        spans.unwrap_or_else(|| {
+            self.fault(format!("{name}: spans of time are expected, such as 1s,30s,10m"));
+            default.to_vec()
+        })
+    }
+
     /// A URL (which may hold a password, hence read like a secret) with one of these schemes.
     pub fn url(&mut self, name: &str, default: &str, schemes: &[&str]) -> Secret {
         let value = self.secret(name).unwrap_or_else(|| Secret::new(default));
@@ -250,6 +260,7 @@ mod tests {
         assert_eq!(env.duration("A", Duration::ZERO), Duration::from_millis(250));
         assert_eq!(env.duration("B", Duration::ZERO), Duration::from_secs(7_200));
         env.duration("C", Duration::ZERO);
+        assert_eq!(env.durations("A", &[]), [Duration::from_millis(250)]);
         assert!(env.finish(()).is_err());
     }
 }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod env;
 pub mod error;
+pub mod fault;
 pub mod id;
 pub mod messages;
 pub mod meters;

@@ -1,17 +1,21 @@
 //! `mp3converter serve`: one program and a folder.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection, Row,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
 use tempfile::TempDir;
 use testkit::SmtpServer;
 
 use crate::{
     Service, Setup,
-    product::{Files, Kept, Product},
+    product::Product,
+    state::{Record, State, Store},
 };
 
 /// The whole product in one process. Mails go to a mail server, so that tests can watch them.
@@ -42,17 +46,40 @@ impl AllInOne {
         Path::new(&root).join(data.strip_prefix("/").expect("absolute"))
     }
 
-    fn files(&self, store: &str) -> Files {
-        let entries = std::fs::read_dir(self.data().join(store)).expect("a folder");
-        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        let ids: HashSet<_> = names.iter().filter_map(|name| name.split('.').next()).collect();
-        Files { whole: names.iter().filter(|name| !name.contains('.')).count() as u64, any: ids.len() as u64 }
+    fn look(&self, store: &str) -> std::io::Result<Store> {
+        let names = std::fs::read_dir(self.data().join(store))?.flatten();
+        let names: BTreeSet<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let whole = names.iter().filter(|name| !name.contains('.'));
+        let whole: BTreeMap<_, _> = whole.map(|name| (name.clone(), names.contains(&format!("{name}.json")))).collect();
+        let id = |name: &String| name.split('.').next().unwrap_or_default().to_owned();
+        let remains = names.iter().filter(|name| name.ends_with(".part") || !whole.contains_key(&id(name)));
+        Ok(Store { remains: remains.map(id).collect(), whole })
+    }
+
+    /// All rows that `query` finds in `database`.
+    async fn rows(&self, database: &str, query: &'static str) -> anyhow::Result<Vec<SqliteRow>> {
+        let options = SqliteConnectOptions::new();
+        // SQLite would take the path to another process's disk for one on ours: it is given a copy.
+        let copy = tempfile::tempdir()?;
+        let options = if self.own_disk {
+            for name in [database.to_owned(), format!("{database}-wal")] {
+                // There is no log when everything is in the database.
+                let _ = std::fs::copy(self.data().join(&name), copy.path().join(&name));
+            }
+            options.filename(copy.path().join(database))
+        } else {
+            options.filename(self.data().join(database)).read_only(true)
+        };
+        let mut connection = options.connect().await?;
+        let rows = sqlx::query(query).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(rows)
     }
 }
 
 impl Product for AllInOne {
     async fn start_with(setup: Setup) -> Self {
-        assert!(setup.broker.is_none(), "it has no broker");
+        assert!(setup.broker.is_none() && setup.mysql.is_none() && !setup.wired, "it has no servers");
         let smtp = SmtpServer::start().await.expect("the mail server starts");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut env = vec![
@@ -101,32 +128,38 @@ impl Product for AllInOne {
         self.folder.path()
     }
 
-    async fn kept(&self) -> Kept {
-        let options = SqliteConnectOptions::new();
-        // SQLite would take the path to another process's disk for one on ours: it is given a copy.
-        let copy = tempfile::tempdir().expect("a folder");
-        let options = if self.own_disk {
-            for name in ["jobs.db", "jobs.db-wal"] {
-                // There is no log when everything is in the database.
-                let _ = std::fs::copy(self.data().join(name), copy.path().join(name));
-            }
-            options.filename(copy.path().join("jobs.db"))
-        } else {
-            options.filename(self.data().join("jobs.db")).read_only(true)
-        };
-        let mut ledger = options.connect().await.expect("the ledger opens");
-        let counts = "SELECT count(*), count(*) FILTER (WHERE state = 'done'), \
-                      coalesce(sum(attempt) FILTER (WHERE state = 'done'), 0) FROM jobs";
-        let (records, done, attempts): (i64, i64, i64) =
-            sqlx::query_as(counts).fetch_one(&mut ledger).await.expect("counted");
-        ledger.close().await.expect("closed");
-        let count = |n: i64| n.unsigned_abs();
-        Kept {
-            videos: self.files("videos"),
-            mp3s: self.files("mp3s"),
-            records: count(records),
-            done: count(done),
-            attempts: count(attempts),
-        }
+    fn program(&mut self, _: &str) -> &mut Service {
+        &mut self.program
     }
+
+    async fn state(&self) -> anyhow::Result<State> {
+        let records = self.rows("jobs.db", "SELECT * FROM jobs").await?;
+        let queues = self.rows("queue.db", "SELECT queue, count(*) AS held FROM messages GROUP BY queue").await?;
+        let held = |row: &SqliteRow| Ok((row.try_get("queue")?, row.try_get::<i64, _>("held")?.unsigned_abs()));
+        Ok(State {
+            records: records.iter().map(record).collect::<sqlx::Result<_>>()?,
+            videos: self.look("videos")?,
+            mp3s: self.look("mp3s")?,
+            queues: queues.iter().map(held).collect::<sqlx::Result<_>>()?,
+        })
+    }
+
+    async fn stored_mp3(&self, fid: &str) -> Vec<u8> {
+        std::fs::read(self.data().join("mp3s").join(fid)).expect("an MP3")
+    }
+}
+
+fn record(row: &SqliteRow) -> sqlx::Result<Record> {
+    let count = |name| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
+    Ok(Record {
+        id: row.try_get("_id")?,
+        owner: row.try_get("owner")?,
+        state: row.try_get("state")?,
+        run: count("run")?,
+        attempt: count("attempt")?,
+        told: row.try_get::<Option<i64>, _>("told_at")?.is_some(),
+        key: row.try_get("key")?,
+        video_fid: row.try_get("video_fid")?,
+        mp3_fid: row.try_get("mp3_fid")?,
+    })
 }

@@ -2,13 +2,16 @@
 
 mod all_in_one;
 mod app;
+mod checker;
 mod product;
 mod service;
 pub mod stack;
+pub mod state;
 mod user;
 
 pub use all_in_one::AllInOne;
-pub use app::{App, Setup};
+pub use app::{App, Setup, Wires};
+pub use checker::{Checker, Due, Ends};
 pub use product::{Files, Kept, Product};
 pub use service::Service;
 pub use user::{User, text};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use testkit::SmtpServer;
 
-use crate::{Service, Setup, User};
+use crate::{Service, Setup, User, state::State};
 
 /// What lies in the stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,8 +58,18 @@ pub trait Product: Sized {
     /// A folder for the test's own files, removed with the product.
     fn folder(&self) -> &Path;
 
-    /// A look into the stores, past the product.
-    async fn kept(&self) -> Kept;
+    /// The program that does the work of the service `name`.
+    fn program(&mut self, name: &str) -> &mut Service;
+
+    /// A look into ledger, stores and queues, past the product.
+    async fn state(&self) -> anyhow::Result<State>;
+
+    /// An MP3 as it lies in the store.
+    async fn stored_mp3(&self, fid: &str) -> Vec<u8>;
+
+    async fn kept(&self) -> Kept {
+        self.state().await.expect("ledger, stores and queues can be seen").kept()
+    }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)

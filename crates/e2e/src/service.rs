@@ -2,8 +2,9 @@
 
 use std::{
     ffi::OsString,
+    future::ready,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, ExitStatus, Output},
     time::Duration,
 };
 
@@ -102,9 +103,29 @@ impl Service {
 
     /// Runs the program again, on the same port.
     pub async fn restart(&mut self) {
+        self.relaunch();
+        self.ready().await;
+    }
+
+    /// Runs the program again and does not wait for anything.
+    pub fn relaunch(&mut self) {
         self.process.kill();
         self.process = Self::run(self.name, &self.within, &self.env, &self.port, &self.log);
-        self.ready().await;
+    }
+
+    /// Sets a variable for its next start, or takes it away.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        self.env.retain(|(key, _)| key != name);
+        self.env.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.exited(), Ok(None))
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        eventually(within, || ready(self.process.exited().ok().flatten())).await
     }
 
     /// The most memory that it ever had, in bytes (Linux).

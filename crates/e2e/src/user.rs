@@ -121,6 +121,19 @@ impl User {
         conversion["id"].as_str().expect("an id").to_owned()
     }
 
+    /// Uploads a film to a gateway that may be in trouble; returns the conversion's id if it was
+    /// accepted, as far as one hears.
+    pub async fn try_submit(&self, file: &Path) -> Option<String> {
+        let bytes = tokio::fs::read(file).await.expect("the file is there");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let form = Form::new().part("file", Part::bytes(bytes).file_name(name));
+        let request = self.request(Method::POST, "/v1/conversions").multipart(form).timeout(PATIENCE / 3);
+        let answer = request.send().await.ok().filter(|answer| answer.status() == 202)?;
+        // An answer that breaks off may be repeated: its header tells as much.
+        let place = answer.headers().get("location")?.to_str().ok()?;
+        place.rsplit('/').next().map(str::to_owned)
+    }
+
     pub async fn conversion(&self, id: &str) -> Value {
         let answer = self.get(&format!("/v1/conversions/{id}")).await;
         assert_eq!(answer.status(), 200);

@@ -146,7 +146,7 @@ async fn what_was_accepted_and_not_queued_is_queued_later() {
     let id = ada.submit(&film).await;
     // As if the publish had never happened.
     let connection =
-        lapin::Connection::connect(&app.amqp_url, lapin::ConnectionProperties::default()).await.expect("connect");
+        lapin::Connection::connect(&app.vhost.url(), lapin::ConnectionProperties::default()).await.expect("connect");
     let channel = connection.create_channel().await.expect("a channel");
     assert_eq!(channel.queue_purge("video".into(), Default::default()).await.expect("purge"), 1);
     let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");

@@ -8,7 +8,7 @@ use testkit::{Rabbitmq, eventually, media};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_restarts_loses_nothing() {
     let mut broker = Rabbitmq::start().await.expect("a broker of our own");
-    let app = App::start_with(Setup { broker: Some(broker.url()), ..Setup::default() }).await;
+    let app = App::start_with(Setup { broker: Some(broker.broker().default_vhost()), ..Setup::default() }).await;
     let ada = app.user("ada").await;
     let film = app.path("film.mp4");
     media::film(&film, 40.0, &media::Film::default()).expect("a film");

@@ -22,7 +22,7 @@ fn film(app: &App) -> std::path::PathBuf {
 }
 
 async fn classic_channel(app: &App) -> lapin::Channel {
-    let connection = Connection::connect(&app.amqp_url, ConnectionProperties::default()).await.expect("connect");
+    let connection = Connection::connect(&app.vhost.url(), ConnectionProperties::default()).await.expect("connect");
     connection.create_channel().await.expect("a channel")
 }
 
@@ -46,7 +46,7 @@ async fn the_converter_takes_its_twins_place() {
         let durable = QueueDeclareOptions { durable: true, ..Default::default() };
         channel.queue_declare(queue.into(), durable, FieldTable::default()).await.expect("declare");
     }
-    let mut app = App::start_with(Setup { broker: Some(vhost.url()), ..Setup::default() }).await;
+    let mut app = App::start_with(Setup { broker: Some(vhost.clone()), ..Setup::default() }).await;
     let film = film(&app);
     let video_fid = classic_put(&app, &film).await;
     // A classic consumer of `mp3` instead of our notification.

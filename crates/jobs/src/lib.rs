@@ -235,6 +235,9 @@ pub enum Stuck {
     Untold,
     /// A deletion that was cut off.
     Deleting,
+    /// Over, and there may be an MP3 that does not count: one whose worker died, or could not be
+    /// stopped, when it was written.
+    Untidy,
 }
 
 /// What is no longer kept of conversions that have been over for some time.
@@ -416,6 +419,11 @@ impl Jobs {
     /// Anything over → `Deleting`. Its key is free again.
     pub async fn deleting(&self, id: &Id) -> Result<bool> {
         backend!(self.deleting(id))
+    }
+
+    /// Notes that of `job`'s outputs only the one that counts is left. False: there are others since.
+    pub async fn tidied(&self, job: &Job) -> Result<bool> {
+        backend!(self.tidied(&job.id, &job.outputs))
     }
 
     /// Removes a record that is `Deleting`, its files being gone.

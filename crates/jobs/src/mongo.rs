@@ -5,7 +5,7 @@ mod retention;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Id, Secret};
+use common::{Id, Secret, fault::Mutant};
 use futures_util::TryStreamExt;
 use mongodb::{
     Client, Collection, IndexModel,
@@ -157,7 +157,7 @@ impl Ledger {
         let unique = IndexOptions::builder().unique(true).build();
         let sparse = IndexOptions::builder().sparse(true).build();
         let keyed = doc! {"key": {"$type": "string"}};
-        let once = IndexOptions::builder().unique(true).partial_filter_expression(keyed).build();
+        let once = IndexOptions::builder().unique(!Mutant::OpenIndex.is_on()).partial_filter_expression(keyed).build();
         let indexes = [
             IndexModel::builder().keys(doc! {"owner": 1, "created_at": -1, "_id": -1}).build(),
             IndexModel::builder().keys(doc! {"video_fid": 1}).options(unique).build(),
@@ -368,6 +368,13 @@ impl Ledger {
         self.moved(doc! {"_id": id.as_str(), "state": {"$in": over}}, deleted()).await
     }
 
+    pub async fn tidied(&self, id: &Id, outputs: &[Id]) -> Result<bool> {
+        let outputs: Vec<_> = outputs.iter().map(Id::as_str).collect();
+        let over = ["done", "failed", "cancelled"].map(Bson::from).to_vec();
+        let same = doc! {"_id": id.as_str(), "state": {"$in": over}, "outputs": outputs};
+        self.moved(same, doc! {"outputs": counting()}).await
+    }
+
     pub async fn remove(&self, id: &Id) -> Result<bool> {
         let filter = doc! {"_id": id.as_str(), "state": "deleting"};
         let removed = self.run(|records| async move { records.delete_one(filter).await }).await?;
@@ -457,6 +464,10 @@ impl Ledger {
             Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
             Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),
             Stuck::Deleting => (vec![doc! {"state": "deleting"}, still()], doc! {}),
+            Stuck::Untidy => {
+                let others = doc! {"$expr": {"$ne": ["$outputs", counting()]}};
+                (vec![doc! {"state": {"$in": ["done", "failed", "cancelled"]}}, others, still()], doc! {})
+            }
         };
         self.update(all(filter), fields).await
     }
@@ -467,6 +478,11 @@ fn over_since(age: Duration) -> Document {
     let end = doc! {"$ifNull": ["$ended_at", "$updated_at"]};
     let long_ago = doc! {"$lte": [end, {"$subtract": ["$$NOW", millis(age)]}]};
     doc! {"state": {"$in": ["done", "failed", "cancelled"]}, "$expr": long_ago}
+}
+
+/// The outputs that a record has when there is none that does not count.
+fn counting() -> Document {
+    doc! {"$cond": [{"$gt": ["$mp3_fid", null]}, ["$mp3_fid"], []]}
 }
 
 /// What a record becomes when its end is decided: its key is free for the next upload.

@@ -253,6 +253,15 @@ impl Ledger {
         self.moved(step.bind(id.as_str())).await
     }
 
+    pub async fn tidied(&self, id: &Id, outputs: &[Id]) -> Result<bool> {
+        let step = step!(
+            ", outputs = coalesce(' ' || mp3_fid, '')"
+            if "state IN ('done', 'failed', 'cancelled') AND outputs = ?3"
+        );
+        let outputs: String = outputs.iter().map(|output| format!(" {output}")).collect();
+        self.moved(step.bind(id.as_str()).bind(outputs)).await
+    }
+
     pub async fn remove(&self, id: &Id) -> Result<bool> {
         let delete = sqlx::query("DELETE FROM jobs WHERE _id = ? AND state = 'deleting'").bind(id.as_str());
         Ok(delete.execute(&self.pool).await.map_err(away)?.rows_affected() > 0)
@@ -328,6 +337,10 @@ impl Ledger {
                 oldest!("" if "state IN ('done', 'failed') AND told_at IS NULL AND updated_at <= ?2")
             }
             Stuck::Deleting => oldest!("" if "state = 'deleting' AND updated_at <= ?2"),
+            Stuck::Untidy => oldest!(
+                "" if "state IN ('done', 'failed', 'cancelled') AND outputs <> coalesce(' ' || mp3_fid, '') \
+                       AND updated_at <= ?2"
+            ),
         };
         let now = now();
         self.update(sqlx::query(sql).bind(now).bind(now - millis(age))).await

@@ -222,6 +222,29 @@ async fn what_is_stuck_is_claimed_by_one(jobs: Jobs) {
     assert_eq!(jobs.claim(Stuck::Untold, NO_TIME).await.expect("claim"), None);
 }
 
+async fn outputs_that_do_not_count_are_found(jobs: Jobs) {
+    let done = stored(&jobs, "a@example.com").await;
+    taken(&jobs, &done, NO_TIME).await;
+    let job = taken(&jobs, &done, TTL).await;
+    let counts = Output { mp3_fid: job.outputs[1].clone(), ..output() };
+    assert_eq!(jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim"), None, "it is not over");
+    assert!(jobs.done(&done, job.attempt, &counts).await.expect("done"));
+    assert_eq!(jobs.claim(Stuck::Untidy, TTL).await.expect("claim"), None, "too early");
+    let found = jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim").expect("found");
+    assert_eq!((&found.id, &found.outputs), (&done, &job.outputs));
+    assert!(jobs.tidied(&found).await.expect("tidied"));
+    assert_eq!(jobs.get(&done).await.expect("get").expect("there").outputs, [counts.mp3_fid]);
+    assert!(!jobs.tidied(&found).await.expect("tidied once"));
+
+    let cancelled = stored(&jobs, "a@example.com").await;
+    taken(&jobs, &cancelled, TTL).await;
+    assert!(jobs.cancel(&cancelled).await.expect("cancelled"));
+    let found = jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim").expect("found");
+    assert_eq!(found.id, cancelled);
+    assert!(jobs.tidied(&found).await.expect("tidied"));
+    assert_eq!(jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim"), None);
+}
+
 async fn what_is_tried_again_begins_anew(jobs: Jobs) {
     let id = stored(&jobs, "a@example.com").await;
     assert!(!jobs.retry(&id).await.expect("not over"));
@@ -441,6 +464,7 @@ macro_rules! contract {
             a_message_without_a_record_makes_one
             a_list_is_newest_first_in_pages_and_ones_own
             what_is_stuck_is_claimed_by_one
+            outputs_that_do_not_count_are_found
             what_is_tried_again_begins_anew
             a_key_stands_for_one_upload
             who_waits_stands_in_line

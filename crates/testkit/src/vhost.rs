@@ -1,5 +1,7 @@
 //! Virtual hosts of a broker, and a look into their queues, through the management API.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
@@ -127,13 +129,32 @@ impl Vhost {
     /// # Errors
     /// When the broker does not answer.
     pub async fn queues(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.contents().await?.into_keys().collect())
+    }
+
+    /// What each of its queues holds, by their names.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn contents(&self) -> anyhow::Result<BTreeMap<String, QueueState>> {
         #[derive(Deserialize)]
         struct Named {
             name: String,
+            #[serde(flatten)]
+            state: QueueState,
         }
         let request = self.broker.request(Method::GET, &["queues", &self.name]);
         let queues: Vec<Named> = self.broker.send(request).await?.json().await?;
-        Ok(queues.into_iter().map(|queue| queue.name).collect())
+        Ok(queues.into_iter().map(|queue| (queue.name, queue.state)).collect())
+    }
+
+    /// Throws away what waits in `queue`, as a broker may that has lost its disk.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or there is no such queue.
+    pub async fn purge(&self, queue: &str) -> anyhow::Result<()> {
+        let request = self.broker.request(Method::DELETE, &["queues", &self.name, queue, "contents"]);
+        self.broker.send(request).await.map(drop)
     }
 
     /// Closes every client's connection, as an operator or a network may; returns how

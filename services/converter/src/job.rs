@@ -10,7 +10,12 @@ use std::{
 };
 
 use blobs::{Blobs, Meta};
-use common::{CancellationToken, Id, Message, messages::JOB_ID, trace};
+use common::{
+    CancellationToken, Id, Message,
+    fault::{Mutant, Point},
+    messages::JOB_ID,
+    trace,
+};
 use jobs::{Job, Jobs, Lease, Output, Settings, State, Unfit};
 use queue::{Delivery, Envelope, Queue, Verdict};
 use sandbox::Sandbox;
@@ -92,10 +97,12 @@ impl Worker {
             Some(id) => id,
             None => self.jobs.adopt(&message.video_fid, &message.username, settings).await?.id,
         };
-        self.jobs.lease(&id, &Id::fresh(), self.config.lease).await
+        let output = if Mutant::ReusedId.is_on() { message.video_fid.clone() } else { Id::fresh() };
+        self.jobs.lease(&id, &output, self.config.lease).await
     }
 
     async fn convert(&self, job: Job, delivered: u32) -> Verdict {
+        Point::Leased.pass();
         let started = Instant::now();
         tracing::info!(blob.id = %job.video_fid, lease = job.attempt, "converting");
         meters::taken(&job);
@@ -217,8 +224,10 @@ impl Worker {
     }
 
     async fn done(&self, job: &Job, output: &Output, started: Instant) -> Verdict {
+        Point::Written.pass();
         match self.jobs.done(&job.id, job.attempt, output).await {
             Ok(true) => {
+                Point::Done.pass();
                 let duration_ms = started.elapsed().as_millis() as u64;
                 let audio_s = output.duration.as_secs();
                 tracing::info!(blob.id = %output.mp3_fid, duration_ms, audio_s, bytes = output.mp3_bytes, "converted");
@@ -243,6 +252,7 @@ impl Worker {
     async fn failed(&self, job: &Job, reason: &str) -> Verdict {
         match self.jobs.failed(&job.id, job.attempt, reason).await {
             Ok(true) => {
+                Point::Failed.pass();
                 tracing::info!(reason, "failed for good");
                 self.tell_by_id(&job.id).await
             }
@@ -258,6 +268,7 @@ impl Worker {
         if let Err(error) = self.jobs.release(&job.id, job.attempt).await {
             tracing::warn!(%error, "the lease could not be given back and will run out");
         }
+        Point::Released.pass();
     }
 
     async fn tell_by_id(&self, id: &Id) -> Verdict {
@@ -287,6 +298,7 @@ impl Worker {
             );
             return Verdict::Later { after: Duration::from_secs(5) };
         }
+        Point::Told.pass();
         if let Err(error) = self.jobs.told(&job.id, job.run).await {
             tracing::warn!(%error, "told, but the ledger does not know; its owner may get the mail twice");
         }

@@ -40,6 +40,8 @@ pub struct Config {
     pub max_duration: Duration,
     /// What a conversion may take in its child process; `None`: it has none of its own.
     pub sandbox: Option<sandbox::Limits>,
+    /// Waits before the second, third, … attempt at a film.
+    pub retry_delays: Vec<Duration>,
     pub limits: Limits,
 }
 
@@ -56,6 +58,7 @@ impl Config {
             grace: env.duration("SHUTDOWN_GRACE", Duration::from_secs(20)),
             max_duration: env.duration("MAX_AUDIO_DURATION", Duration::from_secs(48 * 3_600)),
             sandbox: sandbox_limits(env),
+            retry_delays: env.durations("RETRY_DELAYS", &queue::Options::default().retry_delays),
             limits: Limits::from_env(env),
         };
         if config.workers == 0 {
@@ -95,7 +98,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         }
         None => None,
     };
-    let options = queue::Options { name: "converter".to_owned(), ..Default::default() };
+    let retry_delays = config.retry_delays.clone();
+    let options = queue::Options { name: "converter".to_owned(), retry_delays, ..Default::default() };
     let attempts = options.retry_delays.len() as u32 + 1;
     let queue = Queue::connect(&config.queue, options).await?;
     let jobs = Jobs::connect(&config.ledger).await?;

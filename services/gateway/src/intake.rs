@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use blobs::{Blobs, Meta, Writer};
-use common::{Error, Id, Result, trace};
+use common::{Error, Id, Result, fault::Point, trace};
 use jobs::{Job, Jobs, NewJob, Settings, State};
 use queue::{Envelope, Queue};
 use tracing::Instrument;
@@ -36,6 +36,7 @@ impl Intake {
         if !self.jobs.create(new).await.map_err(Error::unavailable("the store"))? {
             return Err(KEY_IN_USE);
         }
+        Point::Announced.pass();
         let mut upload =
             Upload { intake: self.clone(), id, video_fid, writer: None, heard: Instant::now(), accepted: false };
         let job_id = Some(upload.id.clone());
@@ -51,9 +52,11 @@ impl Intake {
         let envelope = envelope(job);
         match self.queue.publish(&self.video_queue, &envelope).await {
             Ok(()) => {
+                Point::Published.pass();
                 if let Err(error) = self.jobs.queued(&job.id).await {
                     tracing::warn!(job.id = %job.id, %error, "queued, but the ledger could not be told");
                 }
+                Point::Queued.pass();
                 true
             }
             Err(error) => {
@@ -67,7 +70,9 @@ impl Intake {
     async fn forget(&self, id: &Id, video_fid: &Id) {
         let forgotten: anyhow::Result<()> = async {
             if self.jobs.abandon(id).await? {
+                Point::Abandoned.pass();
                 self.videos.delete(video_fid).await?;
+                Point::Emptied.pass();
                 self.jobs.remove(id).await?;
             } else if self.jobs.get(id).await?.is_some_and(|job| job.state == State::Cancelled) {
                 self.videos.delete(video_fid).await?;
@@ -141,11 +146,13 @@ impl Upload {
     async fn into_job(mut self) -> Result<Job> {
         let Some(writer) = self.writer.take() else { return Err(Error::Cancelled) };
         let video = writer.finish().await.map_err(Error::unavailable("the store"))?;
+        Point::Received.pass();
         let (jobs, id) = (self.intake.jobs.clone(), &self.id);
         if !jobs.stored(id, video.length).await.map_err(Error::unavailable("the store"))? {
             return Err(Error::Cancelled);
         }
         self.accepted = true;
+        Point::Accepted.pass();
         metrics::histogram!("upload_size_bytes").record(video.length as f64);
         let job = jobs.get(id).await.map_err(Error::unavailable("the store"))?;
         let mut job = job.ok_or(Error::Cancelled)?;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use common::{CancellationToken, Env};
+use common::{CancellationToken, Env, fault::Point};
 use jobs::{Expired, HERE_EVERY, Job, Stuck};
 use queue::Queue;
 
@@ -52,7 +52,7 @@ fn ttl(env: &mut Env, name: &str) -> Option<Duration> {
     Some(env.duration(name, Duration::MAX))
 }
 
-/// Between two searches through the whole store.
+/// Between two searches through ledger and stores, at the most.
 const SWEEP: Duration = Duration::from_secs(3_600);
 /// Findings of one kind in one round; the rest has time until the next.
 const BATCH: usize = 100;
@@ -74,10 +74,11 @@ pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {
             tracing::warn!(error, "the reconciler could not finish its round");
             continue;
         }
-        if swept.is_none_or(|at| at.elapsed() > SWEEP) {
+        if swept.is_none_or(|at| at.elapsed() > SWEEP.min(app.config.reconcile.sweep_age / 4)) {
             swept = Some(Instant::now());
-            if let Err(error) = sweep(&app).await {
-                tracing::warn!(%error, "the search for remains was not finished");
+            if let Err(error) = sweep(&app, &queue).await {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "the search for remains was not finished");
             }
         }
     }
@@ -96,12 +97,7 @@ async fn round(app: &App, queue: &Queue) -> anyhow::Result<()> {
         if stuck == Stuck::Queued && !silence_means_loss(app, queue).await? {
             continue;
         }
-        for _ in 0..BATCH {
-            let Some(job) = app.jobs.claim(stuck, age).await? else { break };
-            tracing::info!(job.id = %job.id, found = ?stuck, state = job.state.as_str(), "set going again");
-            metrics::counter!("reconciled_total", "found" => format!("{stuck:?}").to_lowercase()).increment(1);
-            mend(app, queue, stuck, &job).await?;
-        }
+        claim(app, queue, stuck, age).await?;
     }
     expire(app).await
 }
@@ -131,6 +127,29 @@ async fn expire(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn claim(app: &App, queue: &Queue, stuck: Stuck, age: Duration) -> anyhow::Result<()> {
+    for _ in 0..BATCH {
+        let Some(job) = app.jobs.claim(stuck, age).await? else { break };
+        claimed(stuck).pass();
+        tracing::info!(job.id = %job.id, found = ?stuck, state = job.state.as_str(), "set going again");
+        metrics::counter!("reconciled_total", "found" => format!("{stuck:?}").to_lowercase()).increment(1);
+        mend(app, queue, stuck, &job).await?;
+    }
+    Ok(())
+}
+
+fn claimed(stuck: Stuck) -> Point {
+    match stuck {
+        Stuck::Lease => Point::ClaimedLease,
+        Stuck::Stored => Point::ClaimedStored,
+        Stuck::Queued => Point::ClaimedQueued,
+        Stuck::Untold => Point::ClaimedUntold,
+        Stuck::Upload => Point::ClaimedUpload,
+        Stuck::Deleting => Point::ClaimedDeleting,
+        Stuck::Untidy => Point::ClaimedUntidy,
+    }
+}
+
 async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Result<()> {
     match stuck {
         Stuck::Stored | Stuck::Queued | Stuck::Lease => {
@@ -138,9 +157,16 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
         }
         Stuck::Untold => {
             queue.publish(&app.config.mp3_queue, &envelope(job)).await?;
+            Point::Retold.pass();
             app.jobs.told(&job.id, job.run).await?;
         }
         Stuck::Upload | Stuck::Deleting => app.remove(job).await?,
+        Stuck::Untidy => {
+            for mp3 in job.outputs.iter().filter(|mp3| job.mp3_fid.as_ref() != Some(*mp3)) {
+                app.mp3s.delete(mp3).await?;
+            }
+            app.jobs.tidied(job).await?;
+        }
     }
     Ok(())
 }
@@ -152,7 +178,8 @@ async fn silence_means_loss(app: &App, queue: &Queue) -> anyhow::Result<bool> {
     Ok(app.jobs.any_worker(seen_within).await? && queue.depth(&app.config.video_queue).await? == 0)
 }
 
-async fn sweep(app: &App) -> Result<(), blobs::Error> {
+async fn sweep(app: &App, queue: &Queue) -> anyhow::Result<()> {
+    claim(app, queue, Stuck::Untidy, app.config.reconcile.sweep_age).await?;
     for (store, blobs) in [("videos", &app.videos), ("mp3s", &app.mp3s)] {
         let removed = blobs.sweep(app.config.reconcile.sweep_age).await?;
         if removed > 0 {
@@ -166,9 +193,11 @@ impl App {
     /// Removes the files of a job that is `Deleting`, then its record. Can be repeated.
     pub async fn remove(&self, job: &Job) -> anyhow::Result<()> {
         self.videos.delete(&job.video_fid).await?;
+        Point::VideoRemoved.pass();
         for mp3 in job.outputs.iter().chain(&job.mp3_fid) {
             self.mp3s.delete(mp3).await?;
         }
+        Point::Mp3Removed.pass();
         self.jobs.remove(&job.id).await?;
         self.feed.removed(job.clone());
         tracing::info!(job.id = %job.id, "removed with its files");

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use common::{
     Id, Message,
+    fault::{Mutant, Point},
     messages::{JOB_ID, RUN},
     trace,
 };
@@ -76,11 +77,16 @@ impl Worker {
         let ended_at = job.as_ref().and_then(|job| job.ended_at);
         let run = told_run.or(job.as_ref().map(|job| job.run)).unwrap_or(1);
         let (kind, mail) = self.compose(&name(id, run), job.as_ref(), message);
+        Point::MailDue.pass();
+        if Mutant::MailedFirst.is_on() {
+            self.note(id, run).await;
+        }
         let started = Instant::now();
         let sent = self.mailer.send(&mail).await;
         metrics::histogram!("mail_duration_seconds").record(started.elapsed());
         let (outcome, verdict) = match sent {
             Ok(()) => {
+                Point::MailSent.pass();
                 tracing::info!(kind, duration_ms = started.elapsed().as_millis() as u64, "mail sent");
                 if let Some(ended_at) = ended_at {
                     // By two clocks, which may differ a little.

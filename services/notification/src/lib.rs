@@ -41,6 +41,8 @@ pub struct Config {
     pub smtp_timeout: Duration,
     /// What download links begin with.
     pub public_url: Option<String>,
+    /// Waits before the second, third, … attempt at a mail.
+    pub retry_delays: Vec<Duration>,
     pub limits: serve::Limits,
 }
 
@@ -56,6 +58,7 @@ impl Config {
     /// | `GMAIL_ADDRESS`, `GMAIL_PASSWORD` | | instead of `SMTP_URL`: Gmail, by STARTTLS |
     /// | `MAIL_FROM` | the Gmail address, else `mp3converter@localhost` | `address` or `Name <address>` |
     /// | `SMTP_TIMEOUT` | `30s` | for one mail |
+    /// | `MAIL_RETRY_DELAYS` | a dozen, three days in all | waits between attempts at a mail |
     /// | `PUBLIC_URL` | | makes links for downloads |
     ///
     /// `SMTP_URL` and `GMAIL_PASSWORD` may come from files (`…_FILE`). `SSL_CERT_FILE` names
@@ -72,6 +75,7 @@ impl Config {
             mail_from: env.parse("MAIL_FROM", Sender::default_from(gmail.as_deref())),
             smtp_timeout: env.duration("SMTP_TIMEOUT", Duration::from_secs(30)),
             public_url: env.public_url("PUBLIC_URL"),
+            retry_delays: env.durations("MAIL_RETRY_DELAYS", &RETRY_DELAYS.map(Duration::from_secs)),
             limits: serve::Limits::from_env(env),
         }
     }
@@ -82,7 +86,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     job::describe();
     let options = queue::Options {
         name: "notification".to_owned(),
-        retry_delays: RETRY_DELAYS.map(Duration::from_secs).to_vec(),
+        retry_delays: config.retry_delays.clone(),
         ..Default::default()
     };
     let queue = Queue::connect(&config.queue, options).await?;

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use common::fault::Point;
 use tokio::task::JoinHandle;
 
 use super::{Names, away, blocking, sync_folder};
@@ -104,6 +105,7 @@ impl Writer {
             knowledge.write_all_at(&serde_json::to_vec(&meta)?, 0)?;
             knowledge.sync_all()?;
             fs::rename(&names.partial_knowledge, &names.knowledge)?;
+            Point::Chunked.pass();
             // From here on it is there.
             fs::rename(&names.partial, &names.whole)?;
             sync_folder(&names.folder)

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use common::Id;
+use common::{Id, fault::Point};
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use tokio::task::JoinHandle;
 
@@ -165,6 +165,8 @@ impl Writer {
             "metadata": metadata,
         };
         record.extend(meta.filename.as_ref().map(|name| ("filename".to_owned(), Bson::from(name))));
+        self.bucket.expect_chunks(self.file, self.next.into()).await?;
+        Point::Chunked.pass();
         let files = self.bucket.files.clone();
         limited(async move { files.insert_one(record).await.map(drop) }).await
     }

@@ -101,7 +101,8 @@ async fn what_failed_begins_anew_and_junk_is_thrown_away() {
     let failed = ada.convert(&silent).await;
     let id = failed["id"].as_str().expect("an id");
     subjects(&app, 1).await;
-    let connection = Connection::connect(&app.amqp_url, ConnectionProperties::default()).await.expect("a connection");
+    let connection =
+        Connection::connect(&app.vhost.url(), ConnectionProperties::default()).await.expect("a connection");
     let channel = connection.create_channel().await.expect("a channel");
     publish(&channel, "video", "junk", None).await;
     let body = format!(r#"{{"video_fid":"{id}","mp3_fid":null,"username":"ada@example.com"}}"#);

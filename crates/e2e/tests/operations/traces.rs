@@ -86,7 +86,7 @@ async fn that_goes_on_when_a_message_was_lost() {
     let film = app.path("film.mp4");
     media::film(&film, 2.0, &media::Film::default()).expect("a film");
     let id = ada.submit(&film).await;
-    let connection = lapin::Connection::connect(&app.amqp_url, lapin::ConnectionProperties::default()).await;
+    let connection = lapin::Connection::connect(&app.vhost.url(), lapin::ConnectionProperties::default()).await;
     let channel = connection.expect("a connection").create_channel().await.expect("a channel");
     let purged = channel.queue_purge("video".into(), Default::default()).await.expect("purged");
     // Two on a machine so slow that the reconciler was there first.

@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use common::CancellationToken;
+use common::{
+    CancellationToken,
+    fault::{Mutant, Point},
+};
 use futures_util::StreamExt;
 use lapin::{
     Acker, Channel, Consumer,
@@ -114,6 +117,10 @@ impl Worker<'_> {
     }
 
     async fn handle(&self, live: &Live, acker: &Acker, delivery: Delivery) -> anyhow::Result<()> {
+        if Mutant::AckFirst.is_on() {
+            acker.ack(Default::default()).await?;
+            return handling::run(&self.handler, self.queue, delivery).await.map(drop).context("cut short");
+        }
         let verdict = handling::run(&self.handler, self.queue, delivery.clone()).await;
         let verdict = verdict.context("the handler was cut short")?;
         if !acker.usable() {
@@ -123,7 +130,9 @@ impl Worker<'_> {
         }
         let fate = Fate::of(&verdict, &delivery, self.options);
         fate.log();
+        Point::Judged.pass();
         self.forward(&fate, acker, &delivery).await?;
+        Point::Moved.pass();
         // Last of all: whatever breaks before this makes a double, not a loss.
         let sent = live.limited(acker.ack(Default::default())).await?.context("cannot acknowledge")?;
         ensure!(sent, "cannot acknowledge: the channel is closed");

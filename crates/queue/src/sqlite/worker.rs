@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::{CancellationToken, retry::Backoff};
+use common::{CancellationToken, fault::Point, retry::Backoff};
 use tokio::{runtime::Handle, sync::watch};
 use tracing::Instrument;
 
@@ -103,6 +103,7 @@ impl Worker<'_> {
             Fate::of(&verdict, &message.delivery, self.options)
         };
         fate.log();
+        Point::Judged.pass();
         let mut pause = backoff();
         loop {
             match self.store.settle(message, self.queue, &fate).await {

@@ -12,12 +12,9 @@ use std::{
 };
 
 use queue::{Options, PublishError, Queue, Verdict};
-use testkit::{Rabbitmq, Servers, eventually, free_port};
+use testkit::{Breakage, Proxy, Rabbitmq, Servers, eventually, free_port};
 
-use crate::{
-    kit::{SOON, Worker, connect, connect_with, depth_becomes, envelope, options, text},
-    proxy::Proxy,
-};
+use crate::kit::{SOON, Worker, connect, connect_with, depth_becomes, envelope, options, text};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -120,10 +117,10 @@ async fn a_verdict_on_a_lost_channel_is_dropped_and_the_message_comes_again() {
 #[tokio::test]
 async fn a_silent_broker_costs_no_more_than_the_limit() {
     let home = Servers::shared().vhost().await.expect("a virtual host");
-    let (proxy, url) = behind_a_proxy(&home.url()).await;
+    let (proxy, url) = Proxy::before(&home.url()).await;
     let queue = connect_with(&url, impatient()).await;
     queue.publish("video", &envelope("a")).await.expect("published");
-    proxy.swallow(true);
+    proxy.break_it(Breakage::Blackhole);
     for _ in 0..2 {
         let error = publish_fails_in_time(&queue).await;
         assert!(matches!(error, PublishError::TimedOut), "{error:?}");
@@ -135,15 +132,15 @@ async fn a_silent_broker_costs_no_more_than_the_limit() {
 #[tokio::test]
 async fn a_blocked_connection_says_so_at_once_and_recovers() {
     let home = Servers::shared().vhost().await.expect("a virtual host");
-    let (proxy, url) = behind_a_proxy(&home.url()).await;
+    let (proxy, url) = Proxy::before(&home.url()).await;
     let queue = connect_with(&url, impatient()).await;
     queue.publish("video", &envelope("a")).await.expect("published");
-    proxy.block();
+    block(&proxy);
     eventually(SOON, || async { matches!(queue.publish("video", &envelope("b")).await, Err(PublishError::Blocked)) })
         .await;
     publish_fails_in_time(&queue).await;
     queue.ping().await.expect("blocked, but alive");
-    proxy.unblock();
+    unblock(&proxy);
     eventually(SOON, || async { queue.publish("video", &envelope("c")).await }).await;
 }
 
@@ -151,10 +148,10 @@ async fn a_blocked_connection_says_so_at_once_and_recovers() {
 #[tokio::test]
 async fn a_retry_waits_until_it_can_be_put_away() {
     let home = Servers::shared().vhost().await.expect("a virtual host");
-    let (proxy, url) = behind_a_proxy(&home.url()).await;
+    let (proxy, url) = Proxy::before(&home.url()).await;
     let queue = connect_with(&url, impatient()).await;
     queue.publish("video", &envelope("a")).await.expect("published");
-    proxy.block();
+    block(&proxy);
     eventually(SOON, || async { matches!(queue.publish("other", &envelope("b")).await, Err(PublishError::Blocked)) })
         .await;
     // Its own connection comes after, and is not blocked; only publishing is.
@@ -164,16 +161,27 @@ async fn a_retry_waits_until_it_can_be_put_away() {
     worker.has_seen(1).await;
     // Time for some vain tries; there is nothing to be seen of them.
     tokio::time::sleep(LIMIT).await;
-    proxy.unblock();
+    unblock(&proxy);
     let seen = worker.has_seen(2).await;
     assert_eq!((seen[1].attempt, seen[1].redelivered, seen[1].reason.as_deref()), (2, false, Some("again")));
     worker.stop().await;
 }
 
-async fn behind_a_proxy(url: &str) -> (Proxy, String) {
-    let (address, vhost) = url.rsplit_once('/').expect("a virtual host");
-    let (rest, port) = address.rsplit_once(':').expect("a port");
-    let proxy = Proxy::start(port.parse().expect("number")).await;
-    let url = format!("{rest}:{}/{vhost}", proxy.port());
-    (proxy, url)
+/// Tells every client that the broker takes no messages.
+fn block(proxy: &Proxy) {
+    // connection.blocked (10, 60) with a reason of three bytes.
+    method(proxy, &[0, 10, 0, 60, 3, b'r', b'a', b'm']);
+}
+
+fn unblock(proxy: &Proxy) {
+    method(proxy, &[0, 10, 0, 61]);
+}
+
+/// Sends a method on channel 0.
+fn method(proxy: &Proxy, method: &[u8]) {
+    let mut frame = vec![1, 0, 0];
+    frame.extend((method.len() as u32).to_be_bytes());
+    frame.extend(method);
+    frame.push(0xce);
+    proxy.inject(&frame);
 }

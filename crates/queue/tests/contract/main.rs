@@ -35,6 +35,5 @@ macro_rules! contract {
 mod amqp;
 mod faults;
 mod kit;
-mod proxy;
 mod sqlite;
 mod suite;

@@ -4,7 +4,6 @@ mod app;
 mod login;
 mod outage;
 mod process;
-mod proxy;
 mod register;
 mod schema;
 mod throttle;

@@ -2,14 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Mariadb, Servers, eventually, load_schema};
+use testkit::{Breakage, Mariadb, Proxy, Servers, eventually, load_schema};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::{
-    app::{Answer, App, connect, text},
-    proxy::Proxy,
-};
+use crate::app::{Answer, App, connect, text};
 
 const EMAIL: &str = "admin@mp3converter.com";
 const PASSWORD: &str = "change-me-now";
@@ -87,12 +84,11 @@ async fn a_server_that_accepts_and_says_nothing() {
 
 #[tokio::test]
 async fn connections_that_die_without_a_word_are_given_up() {
-    let mut url = Url::parse(&Servers::shared().auth_database().await.expect("a database")).expect("a URL");
+    let url = Url::parse(&Servers::shared().auth_database().await.expect("a database")).expect("a URL");
     let mut holder = connect(url.as_str()).await;
     let name = url.path().trim_start_matches('/').to_owned();
-    let proxy = Proxy::to(([127, 0, 0, 1], url.port().expect("a port")).into()).await;
-    url.set_port(Some(proxy.port)).expect("a port");
-    let app = App::on(url.as_str(), &[]).await;
+    let (proxy, behind) = Proxy::before(url.as_str()).await;
+    let app = App::on(&behind, &[]).await;
     let token = app.token(EMAIL, PASSWORD).await;
     assert_eq!(app.validate(&token).await.status, 200);
 
@@ -112,13 +108,13 @@ async fn connections_that_die_without_a_word_are_given_up() {
             waiting == 10
         })
         .await;
-        proxy.freeze();
+        proxy.break_it(Breakage::Blackhole);
     };
     let (answers, ()) = tokio::join!(logins, cut);
     assert!(answers.iter().all(|answer| *answer == down()), "{answers:?}");
 
     sqlx::raw_sql("UNLOCK TABLES").execute(&mut holder).await.expect("unlocked");
     assert_down(&app, Some(&token)).await;
-    proxy.thaw();
+    proxy.mend();
     assert_back(&app).await;
 }

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use common::{Error, Id, Result};
+use common::{Error, Id, Result, fault::Point};
 use jobs::{Cursor, Job};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -117,10 +117,12 @@ pub async fn waveform(State(app): State<App>, Path(id): Path<String>, headers: H
 pub async fn delete(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<StatusCode> {
     let job = owned(&app, &id, &headers).await?;
     if app.jobs.cancel(&job.id).await.map_err(Error::unavailable("the store"))? {
+        Point::Cancelled.pass();
         tracing::info!(job.id = %job.id, "cancelled by its owner");
         return Ok(StatusCode::NO_CONTENT);
     }
     if app.jobs.deleting(&job.id).await.map_err(Error::unavailable("the store"))? {
+        Point::Deleting.pass();
         app.remove(&job).await.map_err(Error::unavailable("the store"))?;
     }
     Ok(StatusCode::NO_CONTENT)
@@ -140,6 +142,7 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>, headers: Hea
     if !app.jobs.cancel(&job.id).await.map_err(Error::unavailable("the store"))? {
         return Err(Error::Conflict("the conversion is over"));
     }
+    Point::Cancelled.pass();
     tracing::info!(job.id = %job.id, "cancelled by its owner");
     reread(&app, &job.id).await
 }
@@ -173,6 +176,7 @@ pub async fn retry(
         // It has expired, or was tried again, at this very moment.
         return Err(Error::Conflict("this cannot be tried again"));
     }
+    Point::Retried.pass();
     tracing::info!(job.id = %job.id, "tried again by its owner's wish");
     // As after an upload: what cannot be told now the reconciler tells later.
     if let Some(job) = app.jobs.get(&job.id).await.map_err(Error::unavailable("the store"))? {

@@ -1,0 +1,272 @@
+//! A crash in every gap between two steps: for each of its points the process dies there, starts
+//! again, and the promise holds.
+
+use std::{
+    collections::BTreeSet,
+    os::unix::process::ExitStatusExt,
+    time::{Duration, Instant},
+};
+
+use common::fault::Point;
+use e2e::{AllInOne, App, Checker, Due, Product, Setup, User};
+use reqwest::{
+    Method,
+    multipart::{Form, Part},
+};
+use testkit::eventually;
+
+use crate::{SOON, film, impatient, silent_film};
+
+const SECONDS: f64 = 2.0;
+
+/// How a program comes to pass a point.
+#[derive(Clone, Copy)]
+struct Way {
+    program: &'static str,
+    /// Which passing it is, where all programs are one.
+    nth: u32,
+    deed: Deed,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Deed {
+    Film,
+    SilentFilm,
+    /// One too many: the first is given up.
+    TwoFilms,
+    Cancel,
+    Retry,
+    Delete,
+    /// The worker is told to stop in the middle of a film.
+    Stop,
+    /// The broker loses the message of a film, and no worker is there.
+    Loss,
+    /// The worker dies when it has written an MP3, whose owner then cancels.
+    CancelWritten,
+    /// Nothing but time, after a crash at that point.
+    After(Point),
+}
+
+fn ways(point: Point) -> Vec<Way> {
+    use Point::*;
+    let way = |program, deed| Way { program, nth: 1, deed };
+    match point {
+        Announced | Received | Accepted | Published | Queued => vec![way("gateway", Deed::Film)],
+        Chunked => vec![way("gateway", Deed::Film), Way { nth: 2, ..way("converter", Deed::Film) }],
+        Abandoned | Emptied => vec![way("gateway", Deed::TwoFilms)],
+        Cancelled => vec![way("gateway", Deed::Cancel)],
+        Retried => vec![way("gateway", Deed::Retry)],
+        Deleting | VideoRemoved | Mp3Removed => vec![way("gateway", Deed::Delete)],
+        ClaimedStored => vec![way("gateway", Deed::After(Accepted))],
+        ClaimedUpload => vec![way("gateway", Deed::After(Received))],
+        ClaimedLease => vec![way("gateway", Deed::After(Leased))],
+        ClaimedUntold | Retold => vec![way("gateway", Deed::After(Done))],
+        ClaimedDeleting => vec![way("gateway", Deed::After(Deleting))],
+        ClaimedQueued => vec![way("gateway", Deed::Loss)],
+        ClaimedUntidy => vec![way("gateway", Deed::CancelWritten)],
+        Leased | Written | Done | Told => vec![way("converter", Deed::Film)],
+        Failed => vec![way("converter", Deed::SilentFilm)],
+        Released | Moved => vec![way("converter", Deed::Stop)],
+        Judged => vec![way("converter", Deed::Film), Way { nth: 2, ..way("notification", Deed::Film) }],
+        MailDue | MailSent => vec![way("notification", Deed::Film)],
+    }
+}
+
+/// With all in one process: some points cannot be come by while the worker is up, and a message is
+/// moved in one step.
+fn is_for_parts(point: Point) -> bool {
+    use Point::*;
+    matches!(point, Cancelled | ClaimedQueued | ClaimedLease | ClaimedUntidy | Moved)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_services_may_die_at_every_point() {
+    let app = App::start_with(Setup { env: impatient(), ..Setup::default() }).await;
+    let lose = async |app: &App| app.vhost.purge("video").await.expect("the message is lost");
+    let mut rig = Rig::new(app, false).await;
+    for &point in Point::ALL {
+        for way in ways(point) {
+            rig.survives(point, way, lose).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_in_one_may_die_at_every_point() {
+    let app = AllInOne::start_with(Setup { env: impatient(), ..Setup::default() }).await;
+    let mut rig = Rig::new(app, true).await;
+    for &point in Point::ALL.iter().filter(|point| !is_for_parts(**point)) {
+        for way in ways(point) {
+            rig.survives(point, way, async |_| unreachable!("its worker is always there")).await;
+        }
+    }
+}
+
+struct Rig<P> {
+    product: P,
+    one_process: bool,
+    ada: User,
+    checker: Checker,
+    /// Records that are to be there.
+    known: BTreeSet<String>,
+    dead: BTreeSet<&'static str>,
+}
+
+impl<P: Product> Rig<P> {
+    async fn new(product: P, one_process: bool) -> Self {
+        let ada = product.user("ada").await;
+        let (checker, known, dead) = Default::default();
+        Self { product, one_process, ada, checker, known, dead }
+    }
+
+    async fn survives(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P)) {
+        let started = Instant::now();
+        let mut chain = vec![(point, way)];
+        while let Deed::After(before) = chain[0].1.deed {
+            chain.insert(0, (before, ways(before)[0]));
+        }
+        let (first, deed) = (chain[0].0, chain[0].1.deed);
+        self.act(chain[0].0, chain[0].1, lose).await;
+        for &(point, way) in &chain[1..] {
+            self.arm(point, way).relaunch();
+            self.dies(point, way).await;
+        }
+        for program in std::mem::take(&mut self.dead) {
+            let program = self.product.program(program);
+            if !program.is_running() {
+                program.relaunch();
+            }
+            program.ready().await;
+        }
+        // What was accepted though nobody heard of it; and what was not must be gone.
+        let due = match deed {
+            Deed::Film | Deed::Loss => Some(Due::Mp3(SECONDS)),
+            Deed::SilentFilm => Some(Due::Failure),
+            _ => None,
+        };
+        let refused = matches!(first, Point::Announced | Point::Received)
+            || (first == Point::Chunked && way.program == "gateway");
+        let count = self.known.len() + usize::from(due.is_some() && !refused);
+        let records = eventually(SOON, async || {
+            let state = self.product.state().await.map_err(|error| format!("{error:#}"))?;
+            let ids: BTreeSet<_> = state.records.into_iter().map(|record| record.id).collect();
+            if ids.len() == count && ids.is_superset(&self.known) {
+                Ok(ids)
+            } else {
+                Err(format!("{ids:?}, not {count}"))
+            }
+        })
+        .await;
+        for (id, due) in records.difference(&self.known).zip(due) {
+            self.checker.expect(id, due);
+        }
+        self.known = records;
+        let checked = self.checker.check(&self.product, SOON).await;
+        let wrong = checked.err().unwrap_or_default();
+        assert!(wrong.is_empty(), "after a crash of {} at {}: {wrong:#?}", way.program, point.name());
+        eprintln!("{:>7.1?}  {} at {}", started.elapsed(), way.program, point.name());
+    }
+
+    /// Has the program die at the point by what somebody does.
+    async fn act(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P)) {
+        match way.deed {
+            Deed::Film | Deed::SilentFilm => {
+                self.start_armed(point, way).await;
+                self.ada.try_submit(&self.film(way.deed)).await;
+            }
+            Deed::TwoFilms => {
+                self.start_armed(point, way).await;
+                let part = || Part::bytes(std::fs::read(self.film(Deed::Film)).expect("a film")).file_name("a.mkv");
+                let form = Form::new().part("one", part()).part("two", part());
+                let _ = self.ada.request(Method::POST, "/upload").multipart(form).send().await;
+            }
+            Deed::Stop => {
+                self.start_armed(point, way).await;
+                let id = self.submit(&film(&self.product, 240.0), Due::Mp3(240.0)).await;
+                eventually(SOON, async || self.ada.conversion(&id).await["state"] == "converting").await;
+                self.product.program(way.program).signal(libc::SIGTERM);
+            }
+            Deed::Loss => {
+                self.product.program("converter").kill();
+                self.dead.insert("converter");
+                let film = self.film(Deed::Film);
+                let id = self.ada.submit(&film).await;
+                eventually(SOON, async || self.ada.conversion(&id).await["state"] == "queued").await;
+                lose(&self.product).await;
+                self.arm(point, way).relaunch();
+            }
+            Deed::Cancel => {
+                self.product.program("converter").kill();
+                self.dead.insert("converter");
+                let id = self.submit(&self.film(Deed::Film), Due::Nothing).await;
+                self.start_armed(point, way).await;
+                self.ask(Method::POST, &format!("/v1/conversions/{id}/cancel")).await;
+            }
+            Deed::CancelWritten => {
+                let worker = Way { program: "converter", ..way };
+                self.start_armed(Point::Written, worker).await;
+                let id = self.submit(&self.film(Deed::Film), Due::Nothing).await;
+                self.dies(Point::Written, worker).await;
+                assert_eq!(self.ada.post(&format!("/v1/conversions/{id}/cancel")).await.status(), 200);
+                self.arm(point, way).relaunch();
+            }
+            Deed::Retry => {
+                let id = self.submit(&self.film(Deed::SilentFilm), Due::Failure).await;
+                self.ada.outcome(&id).await;
+                self.start_armed(point, way).await;
+                self.ask(Method::POST, &format!("/v1/conversions/{id}/retry")).await;
+            }
+            Deed::Delete => {
+                let id = self.submit(&self.film(Deed::Film), Due::Mp3(SECONDS)).await;
+                self.ada.outcome(&id).await;
+                // Its mail shall be out before it goes.
+                self.checker.check(&self.product, SOON).await.expect("in order so far");
+                self.start_armed(point, way).await;
+                self.checker.forget(&id);
+                self.known.remove(&id);
+                self.ask(Method::DELETE, &format!("/v1/conversions/{id}")).await;
+            }
+            Deed::After(_) => unreachable!("it comes after another"),
+        }
+        self.dies(point, way).await;
+    }
+
+    fn film(&self, deed: Deed) -> std::path::PathBuf {
+        if deed == Deed::SilentFilm { silent_film(&self.product) } else { film(&self.product, SECONDS) }
+    }
+
+    async fn submit(&mut self, film: &std::path::Path, due: Due) -> String {
+        let id = self.ada.submit(film).await;
+        self.checker.expect(&id, due);
+        self.known.insert(id.clone());
+        id
+    }
+
+    /// Asks for what the program will die of; there is no answer.
+    async fn ask(&self, method: Method, path: &str) {
+        let request = self.ada.request(method, path).timeout(Duration::from_secs(10));
+        assert!(request.send().await.is_err(), "it died before it could answer");
+    }
+
+    fn arm(&mut self, point: Point, way: Way) -> &mut e2e::Service {
+        let nth = if self.one_process { way.nth } else { 1 };
+        let program = self.product.program(way.program);
+        program.set("CRASH_AT", Some(&format!("{}:{nth}", point.name())));
+        // It is otherwise longer than any write.
+        program.set("SWEEP_AGE", Some(if way.deed == Deed::CancelWritten { "1s" } else { "20s" }));
+        program
+    }
+
+    async fn start_armed(&mut self, point: Point, way: Way) {
+        self.arm(point, way).restart().await;
+    }
+
+    async fn dies(&mut self, point: Point, way: Way) {
+        self.dead.insert(way.program);
+        let program = self.product.program(way.program);
+        let ended = program.ended(SOON).await;
+        assert_eq!(ended.signal(), Some(libc::SIGABRT), "{}", program.log());
+        assert!(program.log().contains(&format!("died at {}", point.name())));
+        program.set("CRASH_AT", None);
+    }
+}

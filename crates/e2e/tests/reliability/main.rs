@@ -1,0 +1,49 @@
+//! The promise, whatever dies: *every accepted upload ends in exactly one MP3 and at least one mail,
+//! or in one failure and its mail.* Each test breaks the product on purpose and then has the whole
+//! state checked.
+
+mod crashes;
+mod mutants;
+mod nemesis;
+mod post;
+
+use std::{path::PathBuf, time::Duration};
+
+use e2e::Product;
+use testkit::media;
+
+/// For what must happen, on a busy machine.
+const SOON: Duration = Duration::from_secs(40);
+
+/// Impatient, so that seconds do for what takes minutes in life.
+fn impatient() -> Vec<(&'static str, String)> {
+    let env = [
+        ("RECONCILE_INTERVAL", "300ms"),
+        ("LEASE", "5s"),
+        ("REPUBLISH_STORED_AFTER", "1s"),
+        ("REPUBLISH_QUEUED_AFTER", "2s"),
+        ("UPLOAD_DEADLINE", "3s"),
+        ("RENOTIFY_AFTER", "1500ms"),
+        ("SHUTDOWN_GRACE", "0s"),
+        // No write takes longer.
+        ("SWEEP_AGE", "20s"),
+    ];
+    env.map(|(name, value)| (name, value.to_owned())).into()
+}
+
+fn film(product: &impl Product, seconds: f64) -> PathBuf {
+    let path = product.path(&format!("{seconds}s.mkv"));
+    if !path.exists() {
+        media::film(&path, seconds, &media::Film::default()).expect("a film");
+    }
+    path
+}
+
+/// Converts to nothing: it has no sound.
+fn silent_film(product: &impl Product) -> PathBuf {
+    let path = product.path("silent.mp4");
+    if !path.exists() {
+        media::silent_film(&path, 1.0).expect("a film");
+    }
+    path
+}

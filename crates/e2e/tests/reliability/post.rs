@@ -1,0 +1,62 @@
+//! A mail server that misbehaves in every way costs time, and never a mail.
+
+use std::collections::HashSet;
+
+use e2e::{App, Checker, Due, Product, Setup};
+use testkit::smtp::{Fault, Phase};
+
+use crate::{SOON, film, impatient};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_arrive_whatever_their_server_does() {
+    let mut env = impatient();
+    env.extend([("SMTP_TIMEOUT", "1s".to_owned()), ("MAIL_RETRY_DELAYS", "100ms,200ms".to_owned())]);
+    let app = App::start_with(Setup { env, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let mut checker = Checker::default();
+    for (phase, fault, copies) in [
+        (Phase::Greeting, Fault::Answer(421), 1),
+        (Phase::Greeting, Fault::Hang, 1),
+        (Phase::Sender, Fault::Answer(450), 1),
+        (Phase::Recipient, Fault::Answer(450), 1),
+        (Phase::Data, Fault::Reset, 1),
+        (Phase::Message, Fault::Answer(421), 1),
+        (Phase::Message, Fault::Answer(452), 1),
+        // Taken, and not acknowledged: it has to come again.
+        (Phase::Message, Fault::Hang, 2),
+        (Phase::Message, Fault::Reset, 2),
+    ] {
+        app.smtp.set_fault_times(phase, fault, 1);
+        let before = app.smtp.mails().len();
+        let id = ada.submit(&film(&app, 1.0)).await;
+        checker.expect(&id, Due::Mp3(1.0));
+        let checked = checker.check(&app, SOON).await;
+        assert!(checked.is_ok(), "{phase:?} {fault:?}: {checked:#?}");
+        let mails = app.smtp.mails().split_off(before);
+        let names: HashSet<_> = mails.iter().map(|mail| mail.message_id()).collect();
+        assert_eq!((mails.len(), names.len()), (copies, 1), "{phase:?} {fault:?}");
+        app.smtp.clear_faults();
+    }
+}
+
+/// Refused for good, it is laid aside for the operator, who sends it when the cause is mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_refused_is_kept() {
+    let app = App::start_with(Setup { env: impatient(), ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let mut checker = Checker::default();
+    app.smtp.set_fault(Phase::Recipient, Fault::Answer(550));
+    let id = ada.submit(&film(&app, 1.0)).await;
+    checker.expect(&id, Due::Mp3(1.0));
+    ada.outcome(&id).await;
+    testkit::eventually(SOON, async || {
+        let held = app.vhost.contents().await.unwrap_or_default();
+        held.get("mp3.dead").is_some_and(|dead| dead.ready == 1)
+    })
+    .await;
+    app.smtp.clear_faults();
+    let replayed = app.gateway.operate(&["admin", "replay", &id]).await;
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+    let checked = checker.check(&app, SOON).await;
+    assert!(checked.is_ok(), "{checked:#?}");
+}
