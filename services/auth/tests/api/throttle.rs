@@ -14,6 +14,7 @@ async fn status(app: &App, client: &str, email: &str, password: &str) -> u16 {
 async fn a_stranger_who_guesses_is_stopped_and_locks_nobody_out() {
     let app = App::start().await;
     let (email, password) = ADMIN;
+    assert!(app.metric("auth_logins_total", "limited").await < 1.0);
     assert_eq!(status(&app, "192.0.2.1", email, password).await, 200);
     // At an account that is there, and at one that is not: nobody can tell which is which.
     for target in [email, "nobody@example.com"] {
