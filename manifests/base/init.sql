@@ -5,8 +5,8 @@
 CREATE DATABASE IF NOT EXISTS `auth` CHARACTER SET utf8mb4;
 USE `auth`;
 
--- A table made by an older installation is taken as it is; the columns after
--- `password` are optional.
+-- A table made by an older installation is taken as it is; of the columns after
+-- `password` only `enabled` is added.
 CREATE TABLE IF NOT EXISTS `user` (
   `id` INT NOT NULL AUTO_INCREMENT PRIMARY KEY,
   -- In lower case.
@@ -17,6 +17,16 @@ CREATE TABLE IF NOT EXISTS `user` (
   `enabled` BOOLEAN NOT NULL DEFAULT TRUE,
   `created_at` TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) CHARACTER SET utf8mb4;
+
+-- A table without the column `enabled` gets it: MySQL has no IF NOT EXISTS for columns.
+SET @step = IF(
+  EXISTS (SELECT 1 FROM information_schema.columns
+          WHERE table_schema = DATABASE() AND table_name = 'user' AND column_name = 'enabled'),
+  'DO 0',
+  'ALTER TABLE `user` ADD COLUMN `enabled` BOOLEAN NOT NULL DEFAULT TRUE');
+PREPARE step FROM @step;
+EXECUTE step;
+DEALLOCATE PREPARE step;
 
 -- Only into an empty table: a first user that was removed does not come back.
 -- The password is change-me-now.

@@ -14,6 +14,10 @@ pub enum Command {
     Add(Account),
     /// Gives an account another password
     Passwd(Account),
+    /// Keeps an account out, from its next request on
+    Disable { email: String },
+    /// Lets it in again
+    Enable { email: String },
     /// Lists all accounts
     List,
 }
@@ -47,11 +51,16 @@ async fn handle(database: &Secret, command: &Command) -> anyhow::Result<()> {
         }
         Command::Passwd(account) => {
             let (password, is_new) = account.password()?;
-            accounts.set_password(&account.email, &password).await.map_err(|error| match error {
-                Error::NotFound => anyhow::anyhow!("{} has no account", account.email),
-                other => in_full(other),
-            })?;
+            accounts.set_password(&account.email, &password).await.map_err(|error| about(&account.email, error))?;
             account.tell("changed", &password, is_new);
+        }
+        Command::Disable { email } => {
+            accounts.set_enabled(email, false).await.map_err(|error| about(email, error))?;
+            println!("disabled: {email}");
+        }
+        Command::Enable { email } => {
+            accounts.set_enabled(email, true).await.map_err(|error| about(email, error))?;
+            println!("enabled: {email}");
         }
         Command::List => {
             for email in accounts.emails().await.map_err(in_full)? {
@@ -60,6 +69,13 @@ async fn handle(database: &Secret, command: &Command) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn about(email: &str, error: Error) -> anyhow::Error {
+    match error {
+        Error::NotFound => anyhow::anyhow!("{email} has no account"),
+        other => in_full(other),
+    }
 }
 
 /// At a terminal the cause is no secret.

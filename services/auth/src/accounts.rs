@@ -41,6 +41,11 @@ impl Accounts {
         }
     }
 
+    /// Lets an account in, or keeps it out from its next request on.
+    pub async fn set_enabled(&self, email: &str, enabled: bool) -> Result<()> {
+        if self.users.set_enabled(email, enabled).await? { Ok(()) } else { Err(Error::NotFound) }
+    }
+
     /// All addresses, in order.
     pub async fn emails(&self) -> Result<Vec<String>> {
         self.users.emails().await

@@ -3,14 +3,16 @@
 pub mod accounts;
 mod password;
 mod routes;
+mod standing;
+mod throttle;
 mod token;
 mod users;
 
 use anyhow::Context;
-use common::{CancellationToken, Env, Secret, serve};
+use common::{CancellationToken, Env, Secret, client::Proxies, serve};
 use tokio::net::TcpListener;
 
-use crate::{password::Passwords, routes::App, token::Tokens, users::Users};
+use crate::{password::Passwords, routes::App, standing::Standing, throttle::Throttle, token::Tokens, users::Users};
 
 /// What the service needs to know.
 #[derive(Clone, Debug)]
@@ -23,8 +25,13 @@ pub struct Config {
     pub jwt_secret_previous: Option<Secret>,
     /// Whether anybody may make an account.
     pub registration: Registration,
+    /// Whose word about a client's address counts.
+    pub proxies: Proxies,
     pub limits: serve::Limits,
 }
+
+/// Loopback and the networks of RFC 1918 and RFC 4193: where gateways are.
+const PRIVATE: &str = "127.0.0.0/8,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
 
 /// `REGISTRATION`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +69,7 @@ impl Config {
     /// | `JWT_SECRET` | must be set | 32 bytes or more |
     /// | `JWT_SECRET_PREVIOUS` | | the secret before the last change; its tokens stay valid |
     /// | `REGISTRATION` | `open` | `closed` answers `/register` with 403 |
+    /// | `TRUSTED_PROXIES` | loopback and private networks | whose `X-Forwarded-For` names the client: the gateways |
     ///
     /// `DATABASE_URL`, `MYSQL_PASSWORD` and both secrets may come from files (`…_FILE`).
     /// Unless told otherwise, TLS is used where the server has it; asked for, it is used or the
@@ -73,6 +81,7 @@ impl Config {
             jwt_secret,
             jwt_secret_previous,
             registration: env.parse("REGISTRATION", Registration::default()),
+            proxies: Proxies::from_env(env, PRIVATE),
             limits: serve::Limits::from_env(env),
         }
     }
@@ -86,6 +95,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         passwords: Passwords::new().await?,
         tokens: Tokens::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
         registration: config.registration,
+        proxies: config.proxies,
+        throttle: Throttle::default(),
+        standing: Standing::default(),
     };
     serve::serve(listener, routes::router(app), config.limits, shutdown).await
 }

@@ -7,6 +7,7 @@ use argon2::{
     Algorithm, Argon2, Params,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
+use common::{Error, Result};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
@@ -24,10 +25,17 @@ pub enum Verdict {
     Wrong,
 }
 
+/// Passwords that may wait for each core: more than it can check before whoever sent them stops
+/// waiting would be work for nobody.
+const WAITING: usize = 64;
+
 /// Hashes and checks passwords, on threads of their own and as many at once as there are
 /// cores: each takes 19 MiB and some 20 ms, which must not be had for free in any number.
+/// Some more may wait; who comes when there are too many hears at once that auth is unavailable.
 pub struct Passwords {
     cores: Arc<Semaphore>,
+    /// For those at work and those that wait.
+    places: Arc<Semaphore>,
     /// Checked in the place of a hash that is not there, for the time it takes.
     dummy: Arc<str>,
 }
@@ -35,32 +43,39 @@ pub struct Passwords {
 impl Passwords {
     pub async fn new() -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut passwords = Self { cores: Arc::new(Semaphore::new(cores)), dummy: Arc::from("") };
+        Self::on_cores(cores, cores * (1 + WAITING)).await
+    }
+
+    async fn on_cores(cores: usize, places: usize) -> anyhow::Result<Self> {
+        let (cores, places) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(places)));
+        let mut passwords = Self { cores, places, dummy: Arc::from("") };
         passwords.dummy = passwords.hash("nobody's password").await?.into();
         Ok(passwords)
     }
 
     /// The PHC string to store for a password.
-    pub async fn hash(&self, password: &str) -> anyhow::Result<String> {
+    pub async fn hash(&self, password: &str) -> Result<String> {
         let password = password.to_owned();
-        self.on_a_core(move || hash(&password)).await?
+        Ok(self.on_a_core(move || hash(&password)).await??)
     }
 
     /// Compares a password with what is stored, or with nothing when there is no such user.
     /// Wrong answers take equally long: a stranger cannot tell who has an account.
-    pub async fn check(&self, stored: Option<String>, given: &str) -> anyhow::Result<Verdict> {
+    pub async fn check(&self, stored: Option<String>, given: &str) -> Result<Verdict> {
         let (given, dummy) = (given.to_owned(), self.dummy.clone());
-        self.on_a_core(move || check(stored.as_deref(), &given, &dummy)).await?
+        Ok(self.on_a_core(move || check(stored.as_deref(), &given, &dummy)).await??)
     }
 
-    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
-        let permit = self.cores.clone().acquire_owned().await?;
-        // The permit goes along: work whose client has left still occupies its core.
+    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let full = |_| anyhow!("too many passwords wait to be checked");
+        let place = self.places.clone().try_acquire_owned().map_err(full).map_err(Error::unavailable("auth"))?;
+        let core = self.cores.clone().acquire_owned().await.context("the cores are never closed")?;
+        // Both permits go along: work whose client has left still occupies its core.
         let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _permits = (place, core);
             work()
         });
-        task.await.context("hashing a password did not end well")
+        Ok(task.await.context("hashing a password did not end well")?)
     }
 }
 
@@ -112,7 +127,7 @@ fn hash(password: &str) -> anyhow::Result<String> {
 mod tests {
     use argon2::{Argon2, Params, password_hash::PasswordHasher};
 
-    use super::{Verdict, check, hash, is_current, parse};
+    use super::{Error, Passwords, Verdict, check, hash, is_current, parse};
 
     const KEEP: Verdict = Verdict::Right { rewrite: None };
 
@@ -135,6 +150,17 @@ mod tests {
         assert_eq!(check(Some(&stored), "correct horse", &dummy()).expect("checked"), KEEP);
         assert_eq!(check(Some(&stored), "wrong horse", &dummy()).expect("checked"), Verdict::Wrong);
         assert_eq!(check(Some(&stored), &stored, &dummy()).expect("checked"), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_turned_away_before_it_takes_memory() {
+        let passwords = Passwords::on_cores(1, 3).await.expect("made");
+        let flood = (0..20).map(|_| passwords.check(None, "guess"));
+        let answers = futures_util::future::join_all(flood).await;
+        let checked = answers.iter().filter(|answer| answer.is_ok()).count();
+        let refused = answers.iter().filter(|answer| matches!(answer, Err(Error::Unavailable { .. }))).count();
+        assert_eq!((checked, refused), (3, 17));
+        assert!(passwords.check(None, "guess").await.is_ok(), "it is over");
     }
 
     #[test]

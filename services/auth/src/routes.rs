@@ -9,17 +9,19 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    middleware::{Next, from_fn},
+    http::{HeaderValue, header},
+    middleware::{Next, from_fn, map_response},
     response::{IntoResponse, Response},
     routing::post,
 };
 use common::{
     Error, Result,
+    client::Proxies,
     meters::start_at_zero,
     serve::{Readiness, ops},
 };
 
-use crate::{Registration, password::Passwords, token::Tokens, users::Users};
+use crate::{Registration, password::Passwords, standing::Standing, throttle::Throttle, token::Tokens, users::Users};
 
 /// Two strings; no honest request comes near it.
 const BODY_LIMIT: usize = 16 * 1_024;
@@ -32,6 +34,9 @@ pub struct App {
     pub passwords: Passwords,
     pub tokens: Tokens,
     pub registration: Registration,
+    pub proxies: Proxies,
+    pub throttle: Throttle,
+    pub standing: Standing,
 }
 
 pub fn router(app: App) -> Router {
@@ -43,8 +48,15 @@ pub fn router(app: App) -> Router {
         .route("/register", post(register::register))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(time_limit))
+        .layer(map_response(kept_nowhere))
         .with_state(app)
         .merge(ops(readiness))
+}
+
+/// Tokens and what they say are in no cache on the way.
+async fn kept_nowhere(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn time_limit(request: Request, next: Next) -> Response {
@@ -62,7 +74,7 @@ pub fn describe() {
     ];
     for (name, help) in metrics {
         metrics::describe_counter!(name, help);
-        start_at_zero(name, "outcome", &["ok", "refused", "unavailable", "error"]);
+        start_at_zero(name, "outcome", &["ok", "refused", "limited", "unavailable", "error"]);
     }
     metrics::describe_counter!("auth_password_hashes_total", "Hashes computed, each of which keeps a core busy");
     start_at_zero("auth_password_hashes_total", "kind", &["check", "make"]);
@@ -77,6 +89,7 @@ fn counted<T>(metric: &'static str, result: Result<T>) -> Result<T> {
         Err(Error::RegistrationClosed) => "closed",
         Err(Error::Taken) => "taken",
         Err(Error::Unprocessable(_) | Error::BadRequest(_)) => "invalid",
+        Err(Error::Limited(_)) => "limited",
         Err(Error::Unavailable { .. }) => "unavailable",
         Err(_) => "error",
     };

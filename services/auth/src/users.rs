@@ -71,6 +71,17 @@ impl Users {
     }
 
     /// All addresses, in order.
+    /// Lets an account in, or keeps it out from its next request on. False: there is none.
+    pub async fn set_enabled(&self, email: &str, enabled: bool) -> Result<bool> {
+        let email = canonical(email);
+        match &self.0 {
+            Backend::MySql(mysql) => mysql.set_enabled(&email, enabled).await,
+            Backend::Sqlite(sqlite) => {
+                sqlite.set_enabled(&email, enabled).await.map_err(Error::unavailable("database"))
+            }
+        }
+    }
+
     pub async fn emails(&self) -> Result<Vec<String>> {
         let found = match &self.0 {
             Backend::MySql(mysql) => mysql.emails().await,
@@ -89,7 +100,7 @@ impl Users {
 }
 
 /// The one spelling of an e-mail address.
-fn canonical(email: &str) -> String {
+pub fn canonical(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
@@ -186,12 +197,23 @@ mod contract {
         assert_eq!(users.find("ada@example.com").await.expect("asked").expect("there").password, "new");
     }
 
+    async fn an_account_is_disabled_and_enabled(users: Users) {
+        users.insert("ada@example.com", "hash").await.expect("free");
+        let enabled = async || users.find("ada@example.com").await.expect("asked").expect("there").enabled;
+        for (spelling, wanted) in [("ADA@example.com", false), ("ada@example.com", false), ("ada@example.com", true)] {
+            assert!(users.set_enabled(spelling, wanted).await.expect("asked"), "{spelling}");
+            assert_eq!(enabled().await, wanted);
+        }
+        assert!(!users.set_enabled("ben@example.com", true).await.expect("asked"), "no such account");
+    }
+
     macro_rules! contract {
         ($users:expr) => {
             contract! { $users =>
                 an_account_is_found_in_whatever_case
                 an_address_is_taken_once
                 a_password_is_replaced_only_by_who_knows_the_old_one
+                an_account_is_disabled_and_enabled
             }
         };
         ($users:expr => $($promise:ident)*) => {$(

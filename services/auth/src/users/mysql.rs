@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use common::Error;
 use sqlx::{
     Connection, Executor, Row,
     mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow, MySqlSslMode},
@@ -18,6 +19,9 @@ const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(4);
 /// Far more than a few hundred log-ins a second need.
 const CONNECTIONS: u32 = 10;
+
+/// The SQL state of a column that is not there.
+const NO_COLUMN: &str = "42S22";
 
 pub struct MySql {
     pool: MySqlPool,
@@ -95,6 +99,22 @@ impl MySql {
         .bind(email)
         .bind(old);
         within(async { Ok(query.execute(&self.pool).await?.rows_affected() == 1) }).await
+    }
+
+    pub async fn set_enabled(&self, email: &str, enabled: bool) -> Result<bool, Error> {
+        let query = sqlx::query("UPDATE `user` SET enabled = ? WHERE email = ?").bind(enabled).bind(email);
+        // Rows that were found, not only those that changed: so the driver asks for it.
+        let updated = within(async {
+            match query.execute(&self.pool).await {
+                Ok(done) => Ok(Some(done.rows_affected() == 1)),
+                Err(error) if error.as_database_error().and_then(|e| e.code()).as_deref() == Some(NO_COLUMN) => {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        });
+        let updated = updated.await.map_err(Error::unavailable("database"))?;
+        updated.ok_or(Error::Conflict("the table has no column `enabled` yet: run init.sql once more"))
     }
 
     pub async fn emails(&self) -> anyhow::Result<Vec<String>> {

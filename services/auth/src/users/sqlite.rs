@@ -50,6 +50,11 @@ impl Sqlite {
         Ok(query.bind(new).bind(email).bind(old).execute(&self.pool).await?.rows_affected() == 1)
     }
 
+    pub async fn set_enabled(&self, email: &str, enabled: bool) -> anyhow::Result<bool> {
+        let query = sqlx::query("UPDATE user SET enabled = ? WHERE email = ?").bind(enabled).bind(email);
+        Ok(query.execute(&self.pool).await?.rows_affected() == 1)
+    }
+
     pub async fn emails(&self) -> anyhow::Result<Vec<String>> {
         Ok(sqlx::query_scalar("SELECT email FROM user ORDER BY email").fetch_all(&self.pool).await?)
     }

@@ -80,6 +80,12 @@ impl App {
         answer(self.client.post(format!("{}/login", self.url)).basic_auth(email, Some(password))).await
     }
 
+    /// A log-in by way of a gateway, which names its client.
+    pub async fn login_from(&self, client: &str, email: &str, password: &str) -> Response {
+        let request = self.client.post(format!("{}/login", self.url)).header("x-forwarded-for", client);
+        request.basic_auth(email, Some(password)).send().await.expect("an answer")
+    }
+
     /// The token of a log-in that must succeed.
     pub async fn token(&self, email: &str, password: &str) -> String {
         let answer = self.login(email, password).await;

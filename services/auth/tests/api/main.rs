@@ -7,4 +7,5 @@ mod process;
 mod proxy;
 mod register;
 mod schema;
+mod throttle;
 mod validate;

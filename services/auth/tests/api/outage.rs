@@ -18,7 +18,8 @@ fn down() -> Answer {
     text(503, "database is unavailable, try again later")
 }
 
-/// Everything that needs the database says so within 5 s; the rest works.
+/// Everything that needs the database says so within 5 s; the rest works, and so does a token whose
+/// account was seen before.
 async fn assert_down(app: &App, token: Option<&str>) {
     let started = Instant::now();
     let (login, unknown, register, ready) = tokio::join!(
@@ -50,10 +51,13 @@ async fn a_database_that_stops_is_missed_and_taken_back() {
     load_schema(&database).await.expect("the schema");
     let app = App::on(&database, &[]).await;
     let token = app.token(EMAIL, PASSWORD).await;
+    assert_eq!(app.validate(&token).await.status, 200);
+    let after_a_restart = App::on(&database, &[]).await;
     assert_eq!(app.get("/readyz").await, text(200, "ready"));
 
     server.stop().await.expect("stopped");
     assert_down(&app, Some(&token)).await;
+    assert_eq!(after_a_restart.validate(&token).await, down(), "an account of which nothing is known");
     server.restart().await.expect("restarted");
     assert_back(&app).await;
 
@@ -90,6 +94,7 @@ async fn connections_that_die_without_a_word_are_given_up() {
     url.set_port(Some(proxy.port)).expect("a port");
     let app = App::on(url.as_str(), &[]).await;
     let token = app.token(EMAIL, PASSWORD).await;
+    assert_eq!(app.validate(&token).await.status, 200);
 
     // All connections are in the middle of a statement when the wire is cut.
     sqlx::raw_sql("LOCK TABLES user WRITE").execute(&mut holder).await.expect("locked");

@@ -2,6 +2,7 @@
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
 use serde_json::{Value, json};
+use testkit::run_sql;
 
 use crate::app::{App, SECRET, text};
 
@@ -16,12 +17,12 @@ fn signed(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
 
 fn claims() -> Value {
     let now = get_current_timestamp();
-    json!({ "username": "a@b.c", "exp": now + 60, "iat": now, "admin": true })
+    json!({ "username": "georgio@email.com", "exp": now + 60, "iat": now, "admin": true })
 }
 
-/// No test of this file needs the accounts.
+/// Where the tokens' user has an account.
 async fn app() -> App {
-    App::on("mysql://localhost:1/none", &[]).await
+    App::classic().await
 }
 
 #[tokio::test]
@@ -86,11 +87,31 @@ async fn forged_expired_and_foreign_tokens() {
 async fn the_previous_secret_validates_and_no_longer_signs() {
     let new = "another secret, which also is 32 bytes or more";
     let settings = [("JWT_SECRET", new), ("JWT_SECRET_PREVIOUS", SECRET)];
-    let rotated = App::configured(&settings).await;
+    let database = app().await.database;
+    let rotated = App::on(&database, &settings).await;
     assert_eq!(rotated.validate(PYTHON).await.body, PYTHON_CLAIMS);
     assert_eq!(rotated.validate(&signed(Algorithm::HS256, new, &claims())).await.status, 200);
-    let later = App::configured(&settings[..1]).await;
+    let later = App::on(&database, &settings[..1]).await;
     assert_eq!(later.validate(PYTHON).await, text(403, "not authorized"));
+}
+
+#[tokio::test]
+async fn a_disabled_account_loses_its_access_at_once() {
+    let app = App::start().await;
+    let admin = "admin@mp3converter.com";
+    let token = app.token(admin, "change-me-now").await;
+    let permits = async || {
+        let answer = app.validate(&token).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str::<Value>(&answer.body).expect("JSON")["admin"].as_bool().expect("a word")
+    };
+    assert!(permits().await);
+    run_sql(&app.database, "UPDATE user SET enabled = FALSE").await.expect("an update");
+    assert!(!permits().await, "the same token");
+    run_sql(&app.database, "UPDATE user SET enabled = TRUE").await.expect("an update");
+    assert!(permits().await);
+    run_sql(&app.database, "DELETE FROM user").await.expect("deleted");
+    assert_eq!(app.validate(&token).await, text(403, "not authorized"));
 }
 
 #[tokio::test]
