@@ -34,6 +34,11 @@ pub use crate::tags::Tags;
 
 /// How often a worker says that it is there.
 pub const HERE_EVERY: Duration = Duration::from_secs(60);
+/// No removal of a video takes longer.
+const REMOVAL: Duration = Duration::from_secs(60);
+/// So long after the notification was told, no mail is under way any more: they are tried for
+/// three days. One that keeps no ledger never says that it sent one.
+const MAIL: Duration = Duration::from_secs(4 * 86_400);
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -139,8 +144,10 @@ pub struct Job {
     pub lined_up_at: OffsetDateTime,
     /// When the last lease was given.
     pub leased_at: Option<OffsetDateTime>,
-    /// When it became `Done` or `Failed`.
+    /// When it became `Done`, `Failed` or `Cancelled`.
     pub ended_at: Option<OffsetDateTime>,
+    /// The video is no longer kept, or will be gone in a moment: there is no trying again.
+    pub video_expired: bool,
     /// The span in which it was accepted, for those who go on with its trace.
     pub traceparent: Option<String>,
 }
@@ -228,6 +235,15 @@ pub enum Stuck {
     Untold,
     /// A deletion that was cut off.
     Deleting,
+}
+
+/// What is no longer kept of conversions that have been over for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// The video. Claimed, it is `video_expired`.
+    Video,
+    /// All of it, once its owner has the mail, or nobody tries to send it any more. Claimed, it is `Deleting`.
+    Record,
 }
 
 /// One page of a list.
@@ -389,7 +405,7 @@ impl Jobs {
         backend!(self.cancel(id))
     }
 
-    /// `Failed` or `Cancelled` → `Stored`, in the next run: at the end of the line, with nothing
+    /// `Failed` or `Cancelled`, with its video → `Stored`, in the next run: at the end of the line, with nothing
     /// left of the last run's reason, progress and news, but with its settings, its key and its
     /// outputs (remains that the next worker deletes). `attempt` counts on, so that no worker of
     /// the last run can take itself for one of this.
@@ -476,5 +492,26 @@ impl Jobs {
     /// several reconcilers one gets it.
     pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
         backend!(self.claim(stuck, age))
+    }
+
+    /// One record that has been over for `age` and of which this is still kept; of several
+    /// reconcilers one gets it. A video that nobody has [called removed](Self::video_removed)
+    /// comes up again after a while: whoever claimed it may have died.
+    pub async fn expire(&self, expired: Expired, age: Duration) -> Result<Option<Job>> {
+        let others_time = match expired {
+            Expired::Video => REMOVAL,
+            Expired::Record => MAIL,
+        };
+        backend!(self.expire(expired, age, others_time))
+    }
+
+    /// Notes that the video of a record that is `video_expired` is gone. False: that was noted before.
+    pub async fn video_removed(&self, id: &Id) -> Result<bool> {
+        backend!(self.video_removed(id))
+    }
+
+    /// Bytes of videos and MP3s that are kept for the owner.
+    pub async fn kept_bytes(&self, owner: &str) -> Result<u64> {
+        backend!(self.kept_bytes(owner))
     }
 }

@@ -1,6 +1,7 @@
 //! The ledger in MongoDB. Times are the server's (`$$NOW`), so that workers' clocks do not matter.
 
 mod census;
+mod retention;
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,6 +68,10 @@ struct Record {
     #[serde(default)]
     ended_at: Option<DateTime>,
     #[serde(default)]
+    video_expired_at: Option<DateTime>,
+    #[serde(default)]
+    video_removed_at: Option<DateTime>,
+    #[serde(default)]
     traceparent: Option<String>,
 }
 
@@ -99,6 +104,7 @@ impl TryFrom<Record> for Job {
             lined_up_at: from_bson(r.lined_up_at)?,
             leased_at: r.leased_at.map(from_bson).transpose()?,
             ended_at: r.ended_at.map(from_bson).transpose()?,
+            video_expired: r.video_expired_at.is_some(),
             traceparent: r.traceparent,
         })
     }
@@ -203,6 +209,8 @@ impl Ledger {
             lined_up_at: now,
             leased_at: None,
             ended_at: None,
+            video_expired_at: None,
+            video_removed_at: None,
             traceparent: new.traceparent,
         };
         self.run(|records| async move {
@@ -335,7 +343,8 @@ impl Ledger {
     }
 
     pub async fn cancel(&self, id: &Id) -> Result<bool> {
-        self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, doc! {"state": "cancelled"}).await
+        let fields = doc! {"state": "cancelled", "ended_at": "$$NOW"};
+        self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, fields).await
     }
 
     pub async fn retry(&self, id: &Id) -> Result<bool> {
@@ -350,7 +359,8 @@ impl Ledger {
             "ended_at": null,
             "lined_up_at": "$$NOW",
         };
-        self.moved(doc! {"_id": id.as_str(), "state": {"$in": ["failed", "cancelled"]}}, fields).await
+        let again = doc! {"_id": id.as_str(), "state": {"$in": ["failed", "cancelled"]}, "video_expired_at": null};
+        self.moved(again, fields).await
     }
 
     pub async fn deleting(&self, id: &Id) -> Result<bool> {
@@ -450,6 +460,13 @@ impl Ledger {
         };
         self.update(all(filter), fields).await
     }
+}
+
+/// What can be over for good, and has been for so long.
+fn over_since(age: Duration) -> Document {
+    let end = doc! {"$ifNull": ["$ended_at", "$updated_at"]};
+    let long_ago = doc! {"$lte": [end, {"$subtract": ["$$NOW", millis(age)]}]};
+    doc! {"state": {"$in": ["done", "failed", "cancelled"]}, "$expr": long_ago}
 }
 
 /// What a record becomes when its end is decided: its key is free for the next upload.

@@ -11,7 +11,7 @@ use sqlite::{Schema, millis, now};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
 use time::OffsetDateTime;
 
-use crate::{Census, Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
+use crate::{Census, Cursor, Error, Expired, Job, NewJob, Output, Result, State, Stuck};
 
 const SCHEMA: Schema = Schema(&[
     "
@@ -57,6 +57,14 @@ const SCHEMA: Schema = Schema(&[
     ALTER TABLE jobs ADD COLUMN ended_at INTEGER;
     -- The span in which it was accepted.
     ALTER TABLE jobs ADD COLUMN traceparent TEXT;
+",
+    "
+    -- Since when the video is not to be used any more.
+    ALTER TABLE jobs ADD COLUMN video_expired_at INTEGER;
+    -- When it was gone.
+    ALTER TABLE jobs ADD COLUMN video_removed_at INTEGER;
+    CREATE INDEX jobs_by_end ON jobs (coalesce(ended_at, updated_at))
+        WHERE state IN ('done', 'failed', 'cancelled');
 ",
 ]);
 
@@ -226,7 +234,8 @@ impl Ledger {
     }
 
     pub async fn cancel(&self, id: &Id) -> Result<bool> {
-        let step = step!(", state = 'cancelled'" if "state IN ('uploading', 'stored', 'queued', 'converting')");
+        let step =
+            step!(", state = 'cancelled', ended_at = ?1" if "state IN ('uploading', 'stored', 'queued', 'converting')");
         self.moved(step.bind(id.as_str())).await
     }
 
@@ -234,7 +243,7 @@ impl Ledger {
         let step = step!(
             ", state = 'stored', percent = 0, reason = NULL, run = run + 1, attempts_before = attempt, \
              told_at = NULL, mailed_at = NULL, ended_at = NULL, lined_up_at = ?1"
-            if "state IN ('failed', 'cancelled')"
+            if "state IN ('failed', 'cancelled') AND video_expired_at IS NULL"
         );
         self.moved(step.bind(id.as_str())).await
     }
@@ -323,6 +332,35 @@ impl Ledger {
         let now = now();
         self.update(sqlx::query(sql).bind(now).bind(now - millis(age))).await
     }
+
+    pub async fn expire(&self, expired: Expired, age: Duration, others_time: Duration) -> Result<Option<Job>> {
+        let sql = match expired {
+            Expired::Video => oldest!(
+                ", video_expired_at = ?1"
+                if "state IN ('done', 'failed', 'cancelled') AND coalesce(ended_at, updated_at) <= ?2 \
+                    AND video_removed_at IS NULL AND (video_expired_at IS NULL OR video_expired_at <= ?3)"
+            ),
+            Expired::Record => oldest!(
+                ", state = 'deleting', key = NULL"
+                if "state IN ('done', 'failed', 'cancelled') AND coalesce(ended_at, updated_at) <= ?2 \
+                    AND (state = 'cancelled' OR mailed_at IS NOT NULL OR told_at <= ?3)"
+            ),
+        };
+        let now = now();
+        self.update(sqlx::query(sql).bind(now).bind(now - millis(age)).bind(now - millis(others_time))).await
+    }
+
+    pub async fn video_removed(&self, id: &Id) -> Result<bool> {
+        let step = step!(", video_removed_at = ?1" if "video_expired_at IS NOT NULL AND video_removed_at IS NULL");
+        self.moved(step.bind(id.as_str())).await
+    }
+
+    pub async fn kept_bytes(&self, owner: &str) -> Result<u64> {
+        let sum = "SELECT coalesce(sum(iif(video_removed_at IS NULL, coalesce(video_bytes, 0), 0) \
+                   + coalesce(mp3_bytes, 0)), 0) FROM jobs WHERE owner = ? AND state <> 'deleting'";
+        let sum: i64 = sqlx::query_scalar(sum).bind(owner).fetch_one(&self.pool).await.map_err(away)?;
+        Ok(sum.unsigned_abs())
+    }
 }
 
 fn job(row: &SqliteRow) -> Result<Job> {
@@ -356,6 +394,7 @@ fn job(row: &SqliteRow) -> Result<Job> {
         lined_up_at: time(row.try_get("lined_up_at").map_err(away)?)?,
         leased_at: row.try_get::<Option<i64>, _>("leased_at").map_err(away)?.map(time).transpose()?,
         ended_at: row.try_get::<Option<i64>, _>("ended_at").map_err(away)?.map(time).transpose()?,
+        video_expired: is_set("video_expired_at").map_err(away)?,
         traceparent: row.try_get("traceparent").map_err(away)?,
     })
 }

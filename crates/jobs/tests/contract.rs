@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use common::{Id, Secret};
-use jobs::{Channels, Job, Jobs, Lease, NewJob, Output, Settings, State, Stuck};
+use jobs::{Channels, Expired, Job, Jobs, Lease, NewJob, Output, Settings, State, Stuck};
 
 const TTL: Duration = Duration::from_secs(60);
 /// So short that it is over before the next request.
@@ -366,6 +366,66 @@ async fn what_stands_still_can_be_listed(jobs: Jobs) {
     assert_eq!(listed(NO_TIME).await, HashSet::from([waiting]));
 }
 
+async fn a_video_is_kept_for_some_time_and_its_record_longer(jobs: Jobs) {
+    let (done, failed) = (stored(&jobs, "a@example.com").await, stored(&jobs, "a@example.com").await);
+    let (cancelled, waiting) = (stored(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * 123);
+    let job = taken(&jobs, &done, TTL).await;
+    assert!(jobs.done(&done, job.attempt, &output()).await.expect("done"));
+    let job = taken(&jobs, &failed, TTL).await;
+    assert!(jobs.failed(&failed, job.attempt, "no").await.expect("failed"));
+    assert!(jobs.cancel(&cancelled).await.expect("cancelled"));
+    assert!(jobs.get(&cancelled).await.expect("get").expect("there").ended_at.is_some());
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * 123 + 9);
+
+    for expired in [Expired::Video, Expired::Record] {
+        assert_eq!(jobs.expire(expired, TTL).await.expect("asked"), None, "{expired:?}: too early");
+    }
+    let mut found = HashSet::new();
+    while let Some(job) = jobs.expire(Expired::Video, NO_TIME).await.expect("asked") {
+        assert!(job.video_expired && job.state != State::Deleting, "{job:?}");
+        found.insert(job.id);
+    }
+    assert_eq!(found, HashSet::from([done.clone(), failed.clone(), cancelled.clone()]), "one claim each");
+    for id in [&failed, &cancelled] {
+        assert!(!jobs.retry(id).await.expect("asked"), "there is nothing to try it with");
+    }
+    assert!(jobs.video_removed(&done).await.expect("noted"));
+    assert!(!jobs.video_removed(&done).await.expect("once"));
+    assert!(!jobs.video_removed(&waiting).await.expect("not expired"));
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 2 * 123 + 9);
+
+    // Its owner has the mail before it goes.
+    let job = jobs.expire(Expired::Record, NO_TIME).await.expect("asked").expect("found");
+    assert_eq!((job.id, job.state), (cancelled.clone(), State::Deleting));
+    assert_eq!(jobs.expire(Expired::Record, NO_TIME).await.expect("asked"), None);
+    assert!(jobs.told(&done, 1).await.expect("told"));
+    assert_eq!(jobs.expire(Expired::Record, NO_TIME).await.expect("asked"), None, "the mail is under way");
+    assert!(jobs.mailed(&done, 1).await.expect("mailed"));
+    let job = jobs.expire(Expired::Record, NO_TIME).await.expect("asked").expect("found");
+    assert_eq!((job.id, job.key, job.state), (done.clone(), None, State::Deleting));
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 123, "what is being deleted counts no more");
+    assert_eq!(state(&jobs, &waiting).await, State::Stored);
+    assert_eq!(
+        (jobs.kept_bytes("b@example.com").await.expect("asked"), jobs.kept_bytes("").await.expect("asked")),
+        (123, 0)
+    );
+}
+
+async fn of_many_who_look_for_what_expires_each_finds_another(jobs: Jobs) {
+    for _ in 0..4 {
+        let id = stored(&jobs, "a@example.com").await;
+        assert!(jobs.cancel(&id).await.expect("cancelled"));
+    }
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let jobs = jobs.clone();
+        racers.spawn(async move { jobs.expire(Expired::Video, NO_TIME).await.expect("asked").map(|job| job.id) });
+    }
+    let found: Vec<_> = racers.join_all().await.into_iter().flatten().collect();
+    assert_eq!((found.len(), found.iter().collect::<HashSet<_>>().len()), (4, 4));
+}
+
 /// Makes a test of each promise, on the empty ledger that `$ledger` gives (with what it needs to
 /// stay alive).
 macro_rules! contract {
@@ -389,6 +449,8 @@ macro_rules! contract {
             workers_are_seen
             a_census_counts_every_state
             what_stands_still_can_be_listed
+            a_video_is_kept_for_some_time_and_its_record_longer
+            of_many_who_look_for_what_expires_each_finds_another
         }
     };
     ($ledger:expr => $($promise:ident)*) => {$(

@@ -233,6 +233,7 @@ mod tests {
             lined_up_at: at,
             leased_at: None,
             ended_at: None,
+            video_expired: false,
             traceparent: None,
         }
     }

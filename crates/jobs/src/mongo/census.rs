@@ -75,7 +75,7 @@ impl Census {
 }
 
 /// The server counts in whatever type has room.
-fn number(value: &Bson) -> i64 {
+pub(super) fn number(value: &Bson) -> i64 {
     match *value {
         Bson::Int32(n) => n.into(),
         Bson::Int64(n) => n,
