@@ -63,6 +63,9 @@ impl Product for AllInOne {
             ("WORKERS", setup.converters.unwrap_or(1).to_string()),
             ("RECONCILE_INTERVAL", "500ms".to_owned()),
             ("LEASE", "5s".to_owned()),
+            // Tests ask more often than people do.
+            ("REQUESTS_PER_MINUTE", "0".to_owned()),
+            ("REQUESTS_PER_MINUTE_AND_ADDRESS", "0".to_owned()),
         ];
         env.extend(setup.env);
         let data = folder.path().join("mp3converter");

@@ -62,6 +62,9 @@ impl App {
             // Impatient, so that a test sees within seconds what takes minutes in life.
             ("RECONCILE_INTERVAL", "500ms".to_owned()),
             ("LEASE", "5s".to_owned()),
+            // Tests ask more often than people do.
+            ("REQUESTS_PER_MINUTE", "0".to_owned()),
+            ("REQUESTS_PER_MINUTE_AND_ADDRESS", "0".to_owned()),
         ];
         env.extend(setup.env);
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -58,6 +58,11 @@ impl User {
         Self { gateway: gateway.to_owned(), ..self.clone() }
     }
 
+    /// Somebody with another token, or a try at one.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// A request of any kind, with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.gateway)).bearer_auth(&self.token)

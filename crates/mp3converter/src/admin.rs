@@ -161,6 +161,7 @@ impl Desk {
     }
 
     async fn run_again(&self, job: &Job) -> anyhow::Result<()> {
+        ensure!(!job.video_expired, "its video is no longer kept");
         if self.jobs.retry(&job.id).await?
             && let Some(job) = self.jobs.get(&job.id).await?
         {

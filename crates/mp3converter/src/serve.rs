@@ -40,6 +40,8 @@ fn configure(home: &Home, env: &mut Env) -> Configs {
     // Who presses Ctrl-C is waiting. What is not finished goes on at the next start.
     env.default_to("SHUTDOWN_GRACE", "2s");
     env.default_to("DRAIN_TIMEOUT", "10s");
+    // Whose disk it is knows how much may be on it.
+    env.default_to("MAX_BYTES_PER_USER", "0");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // One is left to the page and to whatever else its owner is doing.
     env.default_to("WORKERS", cores.saturating_sub(1).max(1).to_string());
@@ -84,12 +86,14 @@ impl Service {
 }
 
 async fn run(home: &Home, configs: Configs, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let Configs { auth, mut gateway, converter, notification } = configs;
+    let Configs { mut auth, mut gateway, converter, notification } = configs;
     let first_password = first_user(&auth).await?;
 
     // The others are for this process alone, whatever HTTP_ADDR says.
     let inside = async || TcpListener::bind("127.0.0.1:0").await.context("cannot listen on loopback");
     let (for_auth, for_converter, for_notification) = (inside().await?, inside().await?, inside().await?);
+    // TRUSTED_PROXIES is for the gateway; auth hears of its clients from the gateway alone.
+    auth.proxies = "127.0.0.1".parse().map_err(anyhow::Error::msg)?;
     gateway.auth = format!("http://{}", for_auth.local_addr()?);
     let address = listener.local_addr()?;
 

@@ -1,6 +1,6 @@
 //! The gateway's way to auth.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -9,18 +9,20 @@ use axum::{
 };
 use common::{
     Error, Id, Result,
+    error::{RATELIMIT, RATELIMIT_POLICY},
     messages::JOB_ID,
     trace::{self, TRACEPARENT},
 };
 use serde::Deserialize;
 
-use crate::session;
+use crate::{allowance::Allowance, session};
 
 /// Auth as a neighbour over HTTP. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AuthClient {
     http: reqwest::Client,
     base: String,
+    allowance: Allowance,
 }
 
 /// Who sent a request.
@@ -39,25 +41,25 @@ struct Claims {
 }
 
 impl AuthClient {
-    pub fn new(base: &str) -> anyhow::Result<Self> {
+    pub fn new(base: &str, allowance: Allowance) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(2))
             .timeout(Duration::from_secs(10))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), allowance })
     }
 
-    /// What auth answers to a login, word for word.
-    pub async fn login(&self, headers: &HeaderMap) -> Result<Response> {
+    /// What auth answers to a login from `client`, word for word.
+    pub async fn login(&self, headers: &HeaderMap, client: IpAddr) -> Result<Response> {
         let authorization = headers.get(header::AUTHORIZATION).ok_or(Error::MissingCredentials)?;
-        let request = self.post("login").header(header::AUTHORIZATION, authorization);
+        let request = self.post_for(client, "login").header(header::AUTHORIZATION, authorization);
         pass_on(request).await
     }
 
-    /// The token of somebody who gives their password; auth's own answer if it gives none.
-    pub async fn token(&self, email: &str, password: &str) -> Result<Result<String, Response>> {
-        let request = self.post("login").basic_auth(email, Some(password));
+    /// The token of somebody at `client` who gives their password; auth's own answer if it gives none.
+    pub async fn token(&self, email: &str, password: &str, client: IpAddr) -> Result<Result<String, Response>> {
+        let request = self.post_for(client, "login").basic_auth(email, Some(password));
         let answer = request.send().await.map_err(Error::unavailable("auth"))?;
         if answer.status() != StatusCode::OK {
             return Ok(Err(hand_on(answer).await?));
@@ -65,15 +67,15 @@ impl AuthClient {
         Ok(Ok(answer.text().await.map_err(Error::unavailable("auth"))?))
     }
 
-    /// What auth answers to a registration, word for word.
-    pub async fn register(&self, headers: &HeaderMap, body: Bytes) -> Result<Response> {
+    /// What auth answers to a registration from `client`, word for word.
+    pub async fn register(&self, headers: &HeaderMap, body: Bytes, client: IpAddr) -> Result<Response> {
         let json = HeaderValue::from_static("application/json");
         let content_type = headers.get(header::CONTENT_TYPE).unwrap_or(&json);
-        let request = self.post("register").header(header::CONTENT_TYPE, content_type);
+        let request = self.post_for(client, "register").header(header::CONTENT_TYPE, content_type);
         pass_on(request.body(body)).await
     }
 
-    /// The user whose token came with the request and who may use the converter.
+    /// The user whose token came with the request and who may use the converter, as often as that.
     pub async fn user(&self, headers: &HeaderMap) -> Result<User> {
         self.validate(headers, None).await
     }
@@ -81,6 +83,11 @@ impl AuthClient {
     /// The same on behalf of a job, which auth's log then names too.
     pub async fn user_of(&self, headers: &HeaderMap, job: &Id) -> Result<User> {
         self.validate(headers, Some(job)).await
+    }
+
+    /// A request that a client's address goes along with: auth counts by it.
+    fn post_for(&self, client: IpAddr, path: &str) -> reqwest::RequestBuilder {
+        self.post(path).header("x-forwarded-for", client.to_string())
     }
 
     /// A request within the present trace, if there is one.
@@ -116,7 +123,9 @@ impl AuthClient {
         if !claims.admin {
             return Err(Error::NotPermitted);
         }
-        Ok(User { name: claims.username.to_lowercase() })
+        let user = User { name: claims.username.to_lowercase() };
+        self.allowance.request(&user.name)?;
+        Ok(user)
     }
 }
 
@@ -126,7 +135,7 @@ async fn pass_on(request: reqwest::RequestBuilder) -> Result<Response> {
 
 async fn hand_on(answer: reqwest::Response) -> Result<Response> {
     let (status, mut headers) = (answer.status(), HeaderMap::new());
-    for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
+    for name in [header::CONTENT_TYPE, header::RETRY_AFTER, RATELIMIT, RATELIMIT_POLICY] {
         headers.extend(answer.headers().get(&name).map(|value| (name, value.clone())));
     }
     let body = answer.bytes().await.map_err(Error::unavailable("auth"))?;

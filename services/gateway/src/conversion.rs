@@ -33,6 +33,8 @@ pub struct Conversion {
     /// Length of the MP3, in seconds.
     duration_s: Option<f64>,
     video_bytes: Option<u64>,
+    /// The video is no longer kept, so that there is no trying again.
+    video_expired: bool,
     mp3_bytes: Option<u64>,
     #[serde(flatten)]
     #[schema(value_type = Asked)]
@@ -102,6 +104,7 @@ impl Conversion {
             reason: job.reason,
             duration_s: job.duration_s,
             video_bytes: job.video_bytes,
+            video_expired: job.video_expired,
             mp3_bytes: job.mp3_bytes,
             settings: job.settings,
             run: job.run,

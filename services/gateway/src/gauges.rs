@@ -57,6 +57,7 @@ pub fn describe() {
     describe_histogram!("upload_size_bytes", "Sizes of the films that were accepted");
     describe_counter!("download_bytes_total", "Bytes of MP3s handed out");
     describe_counter!("reconciled_total", "Jobs that stood still and were set going again, by what was found");
+    describe_counter!("expired_total", "What was not kept any longer, by VIDEO_TTL or MP3_TTL");
     describe_counter!("reconcile_rounds_total", "Rounds of the reconciler, by how they ended");
     describe_gauge!("jobs", "Records in the ledger, by state");
     describe_gauge!("jobs_longest_wait_seconds", "How long the job that waits longest for a worker has waited");
@@ -65,11 +66,22 @@ pub fn describe() {
     describe_gauge!("store_bytes", "What the files in the store take up");
     describe_gauge!("store_disk_size_bytes", "The disk that the store is on");
     describe_gauge!("store_disk_free_bytes", "What is free on the disk that the store is on");
+    start_at_zero("expired_total", "what", &["video", "record"]);
     start_at_zero("reconcile_rounds_total", "outcome", &["ok", "failed"]);
     start_at_zero("reconciled_total", "found", &["lease", "stored", "queued", "untold", "upload", "deleting"]);
     start_at_zero(
         "uploads_total",
         "outcome",
-        &["accepted", "unauthorized", "invalid", "too_large", "stalled", "cancelled", "unavailable", "error"],
+        &[
+            "accepted",
+            "unauthorized",
+            "invalid",
+            "too_large",
+            "limited",
+            "stalled",
+            "cancelled",
+            "unavailable",
+            "error",
+        ],
     );
 }

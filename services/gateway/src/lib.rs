@@ -1,6 +1,8 @@
 //! The door: takes videos in, gives MP3s out, and keeps the ledger moving.
 
+mod allowance;
 mod auth_client;
+mod client;
 mod conversion;
 mod feed;
 mod gauges;
@@ -10,18 +12,27 @@ mod reconcile;
 mod routes;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use blobs::Blobs;
 use common::{
     CancellationToken, Env, Secret,
+    client::Proxies,
     serve::{self, Limits, Readiness},
 };
 use jobs::Jobs;
 use queue::Queue;
 use tokio::net::TcpListener;
 
-use crate::{auth_client::AuthClient, feed::Feed, intake::Intake};
+use crate::{
+    allowance::{Allowance, Quotas},
+    auth_client::AuthClient,
+    feed::Feed,
+    intake::Intake,
+};
 
 /// Where the gateway's neighbours are, and what it allows.
 #[derive(Clone, Debug)]
@@ -43,12 +54,22 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Streams of events that may be open at once.
     pub max_event_streams: usize,
+    /// What one user may have.
+    pub quotas: Quotas,
+    /// Whose word about a client's address counts.
+    pub proxies: Proxies,
     pub reconcile: reconcile::Patience,
     pub limits: Limits,
 }
 
 impl Config {
     pub fn from_env(env: &mut Env) -> Self {
+        let proxies = Proxies::from_env(env, "");
+        let limits = Limits {
+            connections_of_address: env.parse("MAX_CONNECTIONS_PER_ADDRESS", 1_024),
+            proxies: proxies.clone(),
+            ..Limits::from_env(env)
+        };
         let auth = env.string("AUTH_SVC_ADDRESS", "auth:5000");
         Self {
             // The classic form is host:port alone.
@@ -63,8 +84,10 @@ impl Config {
             allow_unowned_downloads: env.flag("ALLOW_UNOWNED_DOWNLOADS", false),
             public_url: env.public_url("PUBLIC_URL"),
             max_event_streams: env.parse("MAX_EVENT_STREAMS", 1_024),
+            quotas: Quotas::from_env(env),
+            proxies,
             reconcile: reconcile::Patience::from_env(env),
-            limits: Limits::from_env(env),
+            limits,
         }
     }
 
@@ -78,12 +101,15 @@ impl Config {
 #[derive(Clone)]
 struct App {
     auth: AuthClient,
+    allowance: Allowance,
     videos: Blobs,
     mp3s: Blobs,
     jobs: Jobs,
     intake: Intake,
     feed: Feed,
     config: Arc<Config>,
+    /// A proxy that nobody named is told of once.
+    stranger: Arc<Once>,
 }
 
 /// Serves until `shutdown`; uploads that are running then are finished first.
@@ -94,14 +120,17 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let jobs = Jobs::connect(&config.ledger).await?;
     let queue =
         Queue::connect(&config.queue, queue::Options { name: "gateway".to_owned(), ..Default::default() }).await?;
+    let allowance = Allowance::new(config.quotas);
     let app = App {
-        auth: AuthClient::new(&config.auth)?,
+        auth: AuthClient::new(&config.auth, allowance.clone())?,
+        allowance,
         intake: Intake::new(videos.clone(), jobs.clone(), queue.clone(), &config.video_queue),
         feed: Feed::new(jobs.clone(), config.max_event_streams, shutdown.clone()),
         videos,
         mp3s,
         jobs,
         config: Arc::new(config),
+        stranger: Arc::new(Once::new()),
     };
 
     let readiness = Readiness::default()

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use common::{CancellationToken, Env};
-use jobs::{HERE_EVERY, Job, Stuck};
+use jobs::{Expired, HERE_EVERY, Job, Stuck};
 use queue::Queue;
 
 use crate::{App, gauges::Gauges, intake::envelope};
@@ -25,6 +25,10 @@ pub struct Patience {
     pub leftover: Duration,
     /// Bytes in the store that belong to no file.
     pub sweep_age: Duration,
+    /// A video, after its conversion ended; without one it is kept.
+    pub video_ttl: Option<Duration>,
+    /// A record and all its files, likewise.
+    pub mp3_ttl: Option<Duration>,
 }
 
 impl Patience {
@@ -36,8 +40,16 @@ impl Patience {
             upload: env.duration("UPLOAD_DEADLINE", Duration::from_secs(300)),
             leftover: env.duration("RENOTIFY_AFTER", Duration::from_secs(60)),
             sweep_age: env.duration("SWEEP_AGE", Duration::from_secs(86_400)),
+            video_ttl: ttl(env, "VIDEO_TTL"),
+            mp3_ttl: ttl(env, "MP3_TTL"),
         }
     }
+}
+
+/// How long something is kept; unset, empty or `keep`: for good.
+fn ttl(env: &mut Env, name: &str) -> Option<Duration> {
+    env.optional(name).filter(|text| text.trim() != "keep")?;
+    Some(env.duration(name, Duration::MAX))
 }
 
 /// Between two searches through the whole store.
@@ -89,6 +101,31 @@ async fn round(app: &App, queue: &Queue) -> anyhow::Result<()> {
             tracing::info!(job.id = %job.id, found = ?stuck, state = job.state.as_str(), "set going again");
             metrics::counter!("reconciled_total", "found" => format!("{stuck:?}").to_lowercase()).increment(1);
             mend(app, queue, stuck, &job).await?;
+        }
+    }
+    expire(app).await
+}
+
+/// Removes what is not to be kept any longer.
+async fn expire(app: &App) -> anyhow::Result<()> {
+    let patience = &app.config.reconcile;
+    for (expired, ttl) in [(Expired::Record, patience.mp3_ttl), (Expired::Video, patience.video_ttl)] {
+        let Some(ttl) = ttl else { continue };
+        for _ in 0..BATCH {
+            let Some(job) = app.jobs.expire(expired, ttl).await? else { break };
+            let what = match expired {
+                Expired::Record => {
+                    app.remove(&job).await?;
+                    "record"
+                }
+                Expired::Video => {
+                    app.videos.delete(&job.video_fid).await?;
+                    app.jobs.video_removed(&job.id).await?;
+                    tracing::info!(job.id = %job.id, blob.id = %job.video_fid, "the video has expired");
+                    "video"
+                }
+            };
+            metrics::counter!("expired_total", "what" => what).increment(1);
         }
     }
     Ok(())

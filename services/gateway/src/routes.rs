@@ -11,11 +11,13 @@ mod session;
 mod settings;
 mod upload;
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderValue, header},
-    middleware::{from_fn, map_response},
+    middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::Response,
     routing::{get, post},
 };
@@ -25,10 +27,12 @@ use utoipa_axum::{
     routes,
 };
 
-use crate::{App, session::refuse_foreign};
+use crate::{App, client::identify, session::refuse_foreign};
 
 /// No small request is larger.
 const SMALL: usize = 16 * 1024;
+/// Nor does it take longer.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 pub fn router(app: App) -> Router {
     let (v1, api) = v1().split_for_parts();
@@ -38,6 +42,7 @@ pub fn router(app: App) -> Router {
         .route("/register", post(account::register))
         .route("/session", get(session::who).post(session::login).delete(session::logout))
         .layer(DefaultBodyLimit::max(SMALL))
+        .layer(from_fn(in_time))
         // The upload counts its bytes itself, against a limit of another size.
         .route("/upload", post(upload::upload).layer(DefaultBodyLimit::disable()))
         .route("/download", get(download::download))
@@ -46,8 +51,9 @@ pub fn router(app: App) -> Router {
         .merge(page::router())
         .fallback(async || common::Error::NotFound)
         .layer(from_fn(refuse_foreign))
+        .layer(from_fn_with_state(app.clone(), identify))
         .layer(from_fn(problem::answer))
-        .layer(map_response(no_guessing))
+        .layer(map_response(with_care))
         .with_state(app)
 }
 
@@ -63,8 +69,22 @@ fn v1() -> OpenApiRouter<App> {
         .routes(routes!(events::of_all))
 }
 
+/// For a small request: a body that trickles in, and auth's answer.
+async fn in_time(request: Request, next: Next) -> common::Result<Response> {
+    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.map_err(|_| common::Error::Stalled)
+}
+
 /// What strangers uploaded is what we say it is, whatever it looks like to a browser.
-async fn no_guessing(mut response: Response) -> Response {
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+/// What is somebody's own stays in no cache, and what is no page of ours can do nothing, unless the
+/// answer itself says otherwise.
+async fn with_care(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // A browser shows sound in a page of its own making, which has to be able to play it.
+    if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "audio/mpeg") {
+        let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
+    }
     response
 }

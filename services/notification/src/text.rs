@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use common::Id;
+use common::{Id, text::is_visible};
 
 use crate::mail::Mail;
 
@@ -61,7 +61,7 @@ impl Letters {
 
 /// A name that a stranger chose, without what could pass for lines of ours.
 fn one_line(text: &str) -> String {
-    let printable: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let printable: String = text.chars().map(|c| if is_visible(c) { c } else { ' ' }).collect();
     printable.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

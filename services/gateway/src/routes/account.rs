@@ -1,14 +1,23 @@
 //! `/login` and `/register`, which auth answers.
 
-use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
+use axum::{Extension, body::Bytes, extract::State, http::HeaderMap, response::Response};
 use common::Result;
 
-use crate::App;
+use crate::{App, client::Client};
 
-pub async fn login(State(app): State<App>, headers: HeaderMap) -> Result<Response> {
-    app.auth.login(&headers).await
+pub async fn login(
+    State(app): State<App>,
+    Extension(Client(client)): Extension<Client>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    app.auth.login(&headers, client).await
 }
 
-pub async fn register(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response> {
-    app.auth.register(&headers, body).await
+pub async fn register(
+    State(app): State<App>,
+    Extension(Client(client)): Extension<Client>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response> {
+    app.auth.register(&headers, body, client).await
 }

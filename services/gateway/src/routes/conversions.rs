@@ -21,6 +21,8 @@ use crate::{
     },
 };
 
+const NO_LONGER_KEPT: Error = Error::Conflict("the video is no longer kept: upload it once more");
+
 /// Conversions on one page, unless the client asks for fewer.
 pub const PAGE: usize = 50;
 
@@ -70,6 +72,7 @@ pub async fn list(State(app): State<App>, Query(params): Query<Params>, headers:
         (status = 400, description = "Not exactly one file, or not complete", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Cancelled meanwhile, or its `Idempotency-Key` is in use by an upload that is going on", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many uploads at once, or no room left for the video", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "There is no such MP3", body = Problem, content_type = "application/problem+json"),
         (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
     ))]
@@ -148,7 +151,7 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>, headers: Hea
 #[utoipa::path(post, path = "/v1/conversions/{id}/retry", tag = "conversions", params(("id" = String, Path)), responses(
     (status = 202, description = "It is under way again", body = Conversion),
     (status = 404, description = "Not there, or not yours, or its video is gone", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "It neither failed nor was cancelled", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It neither failed nor was cancelled, or its video is no longer kept", body = Problem, content_type = "application/problem+json"),
     (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn retry(
@@ -160,11 +163,15 @@ pub async fn retry(
     if !matches!(job.state, jobs::State::Failed | jobs::State::Cancelled) {
         return Err(Error::Conflict("only what failed or was cancelled can be tried again"));
     }
+    if job.video_expired {
+        return Err(NO_LONGER_KEPT);
+    }
     // A cancelled upload has left no whole video.
     let video = app.videos.stat(&job.video_fid).await.map_err(Error::unavailable("the store"))?;
     video.ok_or(Error::NotFound)?;
     if !app.jobs.retry(&job.id).await.map_err(Error::unavailable("the store"))? {
-        return Err(Error::Conflict("only what failed or was cancelled can be tried again"));
+        // It has expired, or was tried again, at this very moment.
+        return Err(Error::Conflict("this cannot be tried again"));
     }
     tracing::info!(job.id = %job.id, "tried again by its owner's wish");
     // As after an upload: what cannot be told now the reconciler tells later.

@@ -32,7 +32,7 @@ pub async fn answer(request: Request, next: Next) -> Response {
     let title = status.canonical_reason().unwrap_or("Error").to_owned();
     let mut problem =
         (status, Json(Problem { r#type: "about:blank", title, status: status.as_u16(), detail })).into_response();
-    for name in [header::RETRY_AFTER, header::ALLOW] {
+    for name in [header::RETRY_AFTER, header::ALLOW, error::RATELIMIT, error::RATELIMIT_POLICY] {
         problem.headers_mut().extend(parts.headers.get(&name).map(|value| (name, value.clone())));
     }
     problem.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

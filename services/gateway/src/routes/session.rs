@@ -1,7 +1,7 @@
 //! `/session`: the page's login and logout.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{FromRequest, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -9,7 +9,7 @@ use axum::{
 use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{App, session::cookie};
+use crate::{App, client::Client, session::cookie};
 
 #[derive(Deserialize)]
 pub struct Credentials {
@@ -30,14 +30,18 @@ impl Who {
     }
 }
 
-pub async fn login(State(app): State<App>, request: Request) -> Result<Response> {
+pub async fn login(
+    State(app): State<App>,
+    Extension(Client(client)): Extension<Client>,
+    request: Request,
+) -> Result<Response> {
     let credentials = Json::<Credentials>::from_request(request, &()).await;
     let Json(Credentials { email, password }) = credentials.map_err(|e| Error::BadRequest(e.body_text()))?;
     // It would end the name in what HTTP's Basic scheme makes of the two.
     if email.contains(':') {
         return Err(Error::InvalidCredentials);
     }
-    match app.auth.token(&email, &password).await? {
+    match app.auth.token(&email, &password, client).await? {
         Ok(token) => {
             let cookie = cookie(Some(&token), app.config.is_https())?;
             let who = Who::answer(&app, email.trim().to_lowercase());
@@ -53,7 +57,7 @@ pub async fn who(State(app): State<App>, headers: HeaderMap) -> Result<Response>
         Err(Error::MissingCredentials) => return Ok(StatusCode::NO_CONTENT.into_response()),
         user => user?,
     };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Who::answer(&app, user.name)).into_response())
+    Ok(Who::answer(&app, user.name).into_response())
 }
 
 pub async fn logout(State(app): State<App>) -> Result<Response> {

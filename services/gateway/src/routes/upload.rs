@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use common::{Error, Id, Result};
+use common::{Error, Id, Result, places::Place, text::is_visible};
 use futures_util::{Stream, StreamExt, stream};
 use jobs::{Job, Settings};
 
@@ -64,6 +64,7 @@ fn label(outcome: &Result<Response>) -> &'static str {
         Err(Error::BadRequest(_) | Error::Unprocessable(_) | Error::Conflict(_)) => "invalid",
         Err(Error::TooLarge(_)) => "too_large",
         Err(Error::Stalled) => "stalled",
+        Err(Error::Limited(_)) => "limited",
         Err(Error::Cancelled) => "cancelled",
         Err(Error::Unavailable { .. }) => "unavailable",
         Err(_) => "error",
@@ -118,6 +119,17 @@ struct Terms {
     settings: Settings,
     key: Option<String>,
     manner: Manner,
+    /// The most bytes that it may have, and whether it is its owner's room that ends there.
+    most: u64,
+    room_ends: bool,
+    /// Among its owner's uploads.
+    _place: Place<String>,
+}
+
+impl Terms {
+    fn too_large(&self, app: &App) -> Error {
+        if self.room_ends { app.allowance.no_room(self.most) } else { Error::TooLarge(self.most) }
+    }
 }
 
 enum Admitted {
@@ -139,11 +151,24 @@ async fn admit(app: &App, headers: &HeaderMap, uri: Uri, id: Id, manner: Manner)
     {
         return if job.state == jobs::State::Uploading { Err(KEY_IN_USE) } else { Ok(Admitted::Known(Box::new(job))) };
     }
-    let limit = app.config.max_upload_bytes;
+    let place = app.allowance.upload(&user.name)?;
+    let room = room(app, &user).await?.filter(|room| *room < app.config.max_upload_bytes);
+    let most = room.unwrap_or(app.config.max_upload_bytes);
+    let terms = Terms { id, user, settings, key, manner, most, room_ends: room.is_some(), _place: place };
     match content_length(headers) {
-        Some(length) if length > limit.saturating_add(ENVELOPE) => Err(Error::TooLarge(limit)),
-        _ => Ok(Admitted::New(Box::new(Terms { id, user, settings, key, manner }))),
+        Some(length) if length > most.saturating_add(ENVELOPE) => Err(terms.too_large(app)),
+        _ if room == Some(0) => Err(terms.too_large(app)),
+        _ => Ok(Admitted::New(Box::new(terms))),
     }
+}
+
+/// How many more bytes may be kept for this user, if there is an end to it.
+async fn room(app: &App, user: &User) -> Result<Option<u64>> {
+    if app.allowance.room(0).is_none() {
+        return Ok(None);
+    }
+    let kept = app.jobs.kept_bytes(&user.name).await.map_err(Error::unavailable("the store"))?;
+    Ok(app.allowance.room(kept))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
@@ -179,7 +204,12 @@ async fn receive(app: &App, mut terms: Terms, parts: &mut Multipart) -> Result<U
         }
         film = Some(store(app, &terms, part, name, first).await?);
     }
-    film.ok_or_else(exactly_one)
+    let film: Upload = film.ok_or_else(exactly_one)?;
+    // Asked once more, for what came from the same user meanwhile.
+    match room(app, &terms.user).await? {
+        Some(room) if room < film.received() => Err(app.allowance.no_room(room)),
+        _ => Ok(film),
+    }
 }
 
 async fn wish(settings: &mut Settings, mut part: Field<'_>, idle: Duration) -> Result<()> {
@@ -205,11 +235,10 @@ async fn store(app: &App, terms: &Terms, mut part: Field<'_>, name: String, firs
         key: terms.key.clone(),
     };
     let mut upload = app.intake.begin(announced).await?;
-    let limit = app.config.max_upload_bytes;
     let mut next = first;
     while let Some(bytes) = next {
-        if upload.received() + bytes.len() as u64 > limit {
-            return Err(Error::TooLarge(limit));
+        if upload.received() + bytes.len() as u64 > terms.most {
+            return Err(terms.too_large(app));
         }
         upload.write(&bytes).await?;
         next = within(app.config.upload_idle, part.chunk()).await?;
@@ -221,7 +250,7 @@ async fn store(app: &App, terms: &Terms, mut part: Field<'_>, name: String, firs
 /// anything that could not stand in a header or a list.
 fn file_name(sent: &str) -> String {
     let name = sent.rsplit(['/', '\\']).next().unwrap_or_default();
-    name.chars().filter(|c| !c.is_control()).take(255).collect::<String>().trim().to_owned()
+    name.chars().filter(|c| is_visible(*c)).take(255).collect::<String>().trim().to_owned()
 }
 
 async fn within<T>(idle: Duration, step: impl Future<Output = Result<T, MultipartError>>) -> Result<T> {
@@ -281,6 +310,7 @@ mod tests {
         assert_eq!(file_name("../../etc/passwd"), "passwd");
         assert_eq!(file_name("a\r\nBcc: x\u{7f}.mp4"), "aBcc: x.mp4");
         assert_eq!(file_name("Füße 映画.mkv"), "Füße 映画.mkv");
+        assert_eq!(file_name("\u{202e}4pm.mlif\u{2066}.mp4"), "4pm.mlif.mp4");
         assert_eq!(file_name(&"x".repeat(1_000)).len(), 255);
     }
 }

@@ -74,7 +74,8 @@ export class Row {
     show(this.canvas, done);
     show(this.note, !this.active && !done);
     show(this.download, done);
-    show(this.retry, state === "failed" || (state === "cancelled" && this.id !== null));
+    const again = state === "failed" || (state === "cancelled" && this.id !== null);
+    show(this.retry, again && !data?.video_expired);
     show(this.cancel, this.active);
     show(this.trash, !this.active);
     if (done) {
