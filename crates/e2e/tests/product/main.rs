@@ -3,6 +3,11 @@
 
 mod answers;
 mod films;
+mod limits;
+mod names;
+mod retention;
+mod secrets;
+mod strangers;
 
 macro_rules! promises {
     ($product:ty) => {
@@ -14,6 +19,18 @@ macro_rules! promises {
             films::a_conversion_can_be_cancelled
             answers::every_answer_of_the_gateway
             answers::a_client_that_goes_away_leaves_nothing
+            limits::a_user_has_so_much_room
+            limits::a_user_has_so_many_uploads_at_once
+            limits::a_user_has_so_many_requests_a_minute
+            limits::an_address_is_told_by_a_proxy_of_ours
+            limits::an_address_has_so_many_connections
+            limits::who_dawdles_is_sent_away
+            names::a_name_stays_a_name
+            secrets::no_secret_is_logged_or_answered
+            strangers::no_route_shows_or_changes_what_is_anothers
+            strangers::who_is_kept_out_is_out_at_once
+            retention::videos_go_and_mp3s_stay
+            retention::records_go_with_all_their_files_when_their_owner_knows
         }
     };
     ($product:ty => $($group:ident::$promise:ident)*) => {$(
