@@ -45,6 +45,8 @@ impl AuthClient {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(2))
             .timeout(Duration::from_secs(10))
+            // Sooner than auth's own HEADER_TIMEOUT, or a request may go out on a connection that is just closing.
+            .pool_idle_timeout(Duration::from_secs(20))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), allowance })
