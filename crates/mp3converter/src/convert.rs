@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use jobs::{Channels, Preset, Settings, Unfit};
+use jobs::{Channels, Preset, Settings, Split, Unfit};
 use transcode::{Options, Progress, Summary};
 
 use crate::target::{STANDARD, Target, open};
@@ -30,7 +30,7 @@ pub struct Arguments {
     /// Films or recordings; - reads standard input
     #[arg(required = true, value_name = "IN")]
     inputs: Vec<PathBuf>,
-    /// The MP3, or a folder for one of each input; - writes standard output
+    /// The MP3 (or zip), or a folder for one of each input; - writes standard output
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Overwrites what is there
@@ -63,6 +63,9 @@ pub struct Arguments {
     /// Ends so far into the film
     #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
     end: Option<f64>,
+    /// One MP3 for each chapter, in a zip
+    #[arg(long, value_name = "chapters")]
+    split: Option<Split>,
     /// Threads that encode [default: one for each core]
     #[arg(short, long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -93,8 +96,13 @@ struct Tags {
 }
 
 impl Arguments {
+    /// Of what is made.
+    fn extension(&self) -> &'static str {
+        if self.split.is_some() { ".zip" } else { ".mp3" }
+    }
+
     fn settings(&self) -> Result<Settings, Unfit> {
-        let &Self { preset, quality, bitrate, channels, sample_rate, start, end, .. } = self;
+        let &Self { preset, quality, bitrate, channels, sample_rate, start, end, split, .. } = self;
         let mut settings = Settings {
             preset,
             quality,
@@ -105,6 +113,7 @@ impl Arguments {
             stream: self.stream.clone(),
             start,
             end,
+            split,
             ..Settings::default()
         };
         let tags = &self.tags;
@@ -127,7 +136,7 @@ impl Arguments {
 
 pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.settings()?;
-    let targets = Target::of_each(&arguments.inputs, &arguments.output)?;
+    let targets = Target::of_each(&arguments.inputs, &arguments.output, arguments.extension())?;
     let stop = stop_on_ctrl_c()?;
     let mut failed = 0;
     for (input, target) in arguments.inputs.iter().zip(&targets) {

@@ -39,6 +39,10 @@ pub enum Error {
     /// The sound ends before the [`Part`](crate::Part) begins; `end` is where, if that is known.
     #[error("{}", beyond_end(*.start, *.end))]
     BeyondEnd { start: Duration, end: Option<Duration> },
+    #[error("this video has no chapters to split it at")]
+    NoChapters,
+    #[error("this video has too many chapters to split it at: more than {limit}")]
+    TooManyChapters { limit: usize },
     /// The reader failed; its own error is the source.
     #[error("the input could not be read")]
     Input(#[source] io::Error),
@@ -67,7 +71,9 @@ impl Error {
             | Self::NoSuchTrack { .. }
             | Self::Quality(_)
             | Self::EmptyPart
-            | Self::BeyondEnd { .. } => true,
+            | Self::BeyondEnd { .. }
+            | Self::NoChapters
+            | Self::TooManyChapters { .. } => true,
             Self::Input(_) | Self::Output(_) | Self::Cancelled | Self::Internal(_) => false,
         }
     }
