@@ -31,6 +31,38 @@ const FILES: &[&str] = &[
     "version",
 ];
 
+/// What of LAME's is replaced by ours, or called by another name for it: `(file, [(text, new text)])`.
+type Edits = (&'static str, &'static [(&'static str, &'static str)]);
+
+const MASKING: Edits = (
+    "psymodel",
+    &[
+        ("inline static FLOAT\nvbrpsy_mask_add(", "inline static FLOAT\nmask_add_near("),
+        ("static void\nvbrpsy_compute_fft_l(", "#include \"mask_add.h\"\nstatic void\nvbrpsy_compute_fft_l("),
+    ],
+);
+
+const REGIONS: Edits = (
+    "takehiro",
+    &[
+        ("void\nbest_huffman_divide(", "#include \"huffman.h\"\nvoid\nbest_huffman_divide("),
+        ("    int     r0_tbl[7 + 15 + 1];\n", "    int     r0_tbl[7 + 15 + 1];\n    struct huffman_sums sums;\n"),
+    ],
+);
+
+/// For processors with AVX2.
+const LOOPS: Edits = (
+    "vbrquantize",
+    &[
+        (
+            "#ifdef TAKEHIRO_IEEE754_HACK\n#define DOUBLEX",
+            "#include \"vbr_avx2.h\"\n#ifdef TAKEHIRO_IEEE754_HACK\n#define DOUBLEX",
+        ),
+        ("static  uint8_t\nfind_scalefac_x34(", "static uint8_t\nreplaced_find_scalefac_x34("),
+        ("static void\nquantize_x34(", "static void\nreplaced_quantize_x34("),
+    ],
+);
+
 /// What LAME's `configure` would find on any system that Rust and FFmpeg run on, with float as
 /// the type of its mathematics.
 const CONFIG: &[(&str, &str)] = &[
@@ -53,13 +85,14 @@ const CONFIG: &[(&str, &str)] = &[
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=src/kernel.c");
+    println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=symbols.txt");
     let source = lame_source();
     let is_x86 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
-    build(&source, "lame_baseline", is_x86, &[]);
+    build(&source, "lame_baseline", is_x86, &[MASKING, REGIONS], &[]);
     if is_x86 {
-        build(&source, "lame_avx2", is_x86, &["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mlzcnt"]);
+        let flags = ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mlzcnt"];
+        build(&source, "lame_avx2", is_x86, &[MASKING, REGIONS, LOOPS], &flags);
     }
 }
 
@@ -83,8 +116,28 @@ fn lame_source() -> PathBuf {
         .expect("mp3lame-sys is a dependency and carries LAME 3.100")
 }
 
-fn build(source: &Path, kernel: &str, is_x86: bool, flags: &[&str]) {
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by Cargo"));
+/// A file of LAME's, or a copy with the edits that are meant for it.
+fn edited(source: &Path, file: &str, kernel: &str, edits: &[Edits]) -> PathBuf {
+    let original = source.join("libmp3lame").join(file).with_extension("c");
+    let Some((_, edits)) = edits.iter().find(|(name, _)| *name == file) else {
+        return original;
+    };
+    let mut text = fs::read_to_string(original).expect("LAME's source can be read").replace("\r\n", "\n");
+    for (old, new) in *edits {
+        assert_eq!(text.matches(old).count(), 1, "{file}.c: {old}");
+        text = text.replace(old, new);
+    }
+    let copy = out_dir().join(format!("{kernel}_{file}.c"));
+    fs::write(&copy, text).expect("OUT_DIR is ours to write");
+    copy
+}
+
+fn out_dir() -> PathBuf {
+    PathBuf::from(env::var_os("OUT_DIR").expect("set by Cargo"))
+}
+
+fn build(source: &Path, kernel: &str, is_x86: bool, edits: &[Edits], flags: &[&str]) {
+    let out = out_dir();
     let prefix = out.join(format!("{kernel}.h"));
     let mut names = String::new();
     for name in include_str!("symbols.txt").lines() {
@@ -102,9 +155,10 @@ fn build(source: &Path, kernel: &str, is_x86: bool, flags: &[&str]) {
     }
     build
         .file("src/kernel.c")
-        .files(FILES.iter().map(|file| source.join("libmp3lame").join(file).with_extension("c")))
+        .files(FILES.iter().map(|file| edited(source, file, kernel, edits)))
         .include(source.join("include"))
         .include(source.join("libmp3lame"))
+        .include("src")
         .flag("-include")
         .flag(prefix)
         // Whatever the profile: a debug build of an encoder is of no use to anybody.

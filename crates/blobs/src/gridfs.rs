@@ -16,7 +16,7 @@ use common::{Id, Secret};
 use futures_util::TryStreamExt;
 use mongodb::{
     Client, Collection, Database, IndexModel,
-    bson::{Bson, Document, RawDocumentBuf, doc, oid::ObjectId},
+    bson::{Binary, Bson, Document, RawDocumentBuf, doc, oid::ObjectId, spec::BinarySubtype},
     error::{ErrorKind, WriteFailure},
     options::{ClientOptions, IndexOptions, WriteConcern},
 };
@@ -184,6 +184,20 @@ impl Bucket {
         let found = limited(async move { chunks.count_documents(doc! {"files_id": file}).await }).await?;
         let lost = || Error::Unavailable(anyhow::anyhow!("{found} of {count} chunks are left"));
         if found == count { Ok(()) } else { Err(lost()) }
+    }
+
+    /// Changes what chunk `n` holds from `at` on.
+    async fn rewrite(&self, id: &Id, n: u32, at: usize, bytes: Vec<u8>) -> Result<(), Error> {
+        let (chunks, key) = (self.chunks.clone(), doc! {"files_id": oid(id), "n": n as i32});
+        let changed = limited(async move {
+            let Some(chunk) = chunks.find_one(key.clone()).await? else { return Ok(false) };
+            let mut data = chunk.get_binary("data").map(|data| data.bytes.to_vec()).unwrap_or_default();
+            let Some(place) = data.get_mut(at..at + bytes.len()) else { return Ok(false) };
+            place.copy_from_slice(&bytes);
+            let data = Binary { subtype: BinarySubtype::Generic, bytes: data };
+            Ok(chunks.update_one(key, doc! {"$set": {"data": data}}).await?.matched_count == 1)
+        });
+        if changed.await? { Ok(()) } else { Err(Error::Missing(id.clone())) }
     }
 
     async fn insert(self, batch: Vec<RawDocumentBuf>) -> Result<(), Error> {

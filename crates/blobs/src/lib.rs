@@ -123,7 +123,7 @@ impl Blobs {
             Backend::GridFs(bucket) => WriterInner::GridFs(bucket.create(id, meta).await?),
             Backend::File(folder) => WriterInner::File(folder.create(id, meta).await?),
         };
-        Ok(Writer { inner, head: 0 })
+        Ok(Writer { inner })
     }
 
     /// The file called `id`, if it is there and complete.
@@ -206,8 +206,6 @@ impl Blobs {
 #[derive(Debug)]
 pub struct Writer {
     inner: WriterInner,
-    /// How many of the first bytes can still be corrected.
-    head: usize,
 }
 
 #[derive(Debug)]
@@ -217,11 +215,10 @@ enum WriterInner {
 }
 
 impl Writer {
-    /// Lets the first `bytes` be corrected before [`Writer::finish`]: GridFS keeps them in memory until then.
-    /// To be said before anything is written.
+    /// Makes it cheap to [`rewrite`](Self::rewrite) the first `bytes`: GridFS keeps them in memory until
+    /// [`finish`](Self::finish). To be said before anything is written.
     #[must_use]
     pub fn keeping_head(mut self, bytes: usize) -> Self {
-        self.head = bytes;
         if let WriterInner::GridFs(writer) = &mut self.inner {
             writer.keep_head(bytes);
         }
@@ -236,15 +233,19 @@ impl Writer {
         }
     }
 
-    /// Overwrites bytes already written, all of them within the head that is kept.
+    /// Overwrites bytes already written. Outside of the head that is kept, GridFS waits for all that is
+    /// on its way, and then changes a chunk in the store.
     ///
     /// # Panics
-    /// When they are not.
-    pub fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) {
-        assert!(offset.saturating_add(bytes.len() as u64) <= self.head as u64, "outside of the head");
+    /// When they were not written.
+    pub async fn rewrite(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        assert!(offset.saturating_add(bytes.len() as u64) <= self.written(), "beyond what was written");
         match &mut self.inner {
-            WriterInner::GridFs(writer) => writer.rewrite_head(offset as usize, bytes),
-            WriterInner::File(writer) => writer.rewrite_head(offset, bytes),
+            WriterInner::GridFs(writer) => writer.rewrite(offset, bytes).await,
+            WriterInner::File(writer) => {
+                writer.rewrite(offset, bytes);
+                Ok(())
+            }
         }
     }
 

@@ -60,18 +60,23 @@ async fn nobody_sees_a_file_before_it_is_complete(store: Blobs) {
     assert!(store.stat(&id).await.expect("stat").is_some());
 }
 
-async fn the_head_can_be_corrected_last(store: Blobs) {
-    for length in [1_000, 300_000, 900_000, 2_000_000] {
+async fn what_was_written_can_be_rewritten(store: Blobs) {
+    for (kept, length) in
+        [(600_000, 1_000), (600_000, 300_000), (600_000, 900_000), (600_000, 2_000_000), (0, 5_000_000)]
+    {
         let mut bytes = pattern(length);
         let id = Id::fresh();
         let writer = store.create(id.clone(), Meta::default()).await.expect("create");
-        let mut writer = writer.keeping_head(600_000);
+        let mut writer = writer.keeping_head(kept);
         writer.write(&bytes).await.expect("write");
-        // Within a block, and across the edges of GridFS' blocks.
-        for at in [10, 2 * 261_120 - 4, 261_120, 600_000 - 9].into_iter().filter(|at| at + 9 <= length) {
-            writer.rewrite_head(at as u64, b"corrected");
+        // Within a block, and across the edges of GridFS' blocks; kept, on its way, and last.
+        let places = [10, 2 * 261_120 - 4, 261_120, 600_000 - 9, 4 * 261_120 - 1, length - 9];
+        for at in places.into_iter().filter(|at| at + 9 <= length) {
+            writer.rewrite(at as u64, b"corrected").await.expect("rewrite");
             bytes[at..at + 9].copy_from_slice(b"corrected");
         }
+        writer.write(b"and more").await.expect("write");
+        bytes.extend_from_slice(b"and more");
         writer.finish().await.expect("finish");
         assert!(get(&store, &id, 0..u64::MAX).await == bytes, "{length} bytes");
     }
@@ -169,7 +174,7 @@ macro_rules! contract {
             what_goes_in_comes_out
             any_range_can_be_read
             nobody_sees_a_file_before_it_is_complete
-            the_head_can_be_corrected_last
+            what_was_written_can_be_rewritten
             what_is_known_of_a_file_is_kept
             a_deleted_file_is_gone_and_deleting_again_is_fine
             a_demuxer_can_read_and_seek

@@ -191,14 +191,23 @@ test("options, by keyboard: a part of a film, in mono", async () => {
   await page.keyboard.press("Control+A");
   await page.keyboard.type("00:00:07.5");
   await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "split");
+  await page.keyboard.press("Tab");
   await page.keyboard.type("Ein Stück & mehr");
+  await page.getByLabel("Album artist").fill("Alle");
+  await page.getByLabel("Year").fill("1999");
+  await page.getByLabel("Genre").fill("Speech");
+  await page.getByLabel("Track number").fill("3/12");
+  await page.getByLabel("Comment").fill("kurz");
   await shot("options");
   const [answer] = await Promise.all([
     page.waitForResponse((response) => response.request().method() === "POST" && response.url().includes("/v1/conversions?")),
     page.locator("#files").setInputFiles({ name: "part.mp4", mimeType: "video/mp4", buffer: readFileSync(film("short.mp4")) }),
   ]);
-  const { channels, sample_rate, stream, start, end, title } = await answer.json();
-  assert.deepEqual({ channels, sample_rate, stream, start, end, title }, { channels: "mono", sample_rate: 24000, stream: "1", start: 5, end: 7.5, title: "Ein Stück & mehr" });
+  const { channels, sample_rate, stream, start, end, title, split, ...tags } = await answer.json();
+  assert.deepEqual({ channels, sample_rate, stream, start, end, title, split }, { channels: "mono", sample_rate: 24000, stream: "1", start: 5, end: 7.5, title: "Ein Stück & mehr", split: null });
+  const { album_artist, year, genre, track, comment } = tags;
+  assert.deepEqual({ album_artist, year, genre, track, comment }, { album_artist: "Alle", year: "1999", genre: "Speech", track: "3/12", comment: "kurz" });
   await inState("part.mp4", "done");
   const { conversions } = await page.evaluate(async () => (await fetch("/v1/conversions")).json());
   assert.equal(conversions.find((one) => one.filename === "part.mp4").duration_s, 2.5);

@@ -29,7 +29,7 @@ use time::OffsetDateTime;
 
 pub use crate::census::Census;
 pub use crate::preset::Preset;
-pub use crate::settings::{Channels, Settings, Unfit, normalize, sample_rate, seconds, stream};
+pub use crate::settings::{Channels, Settings, Split, Unfit, normalize, sample_rate, seconds, stream};
 pub use crate::tags::Tags;
 
 /// How often a worker says that it is there.

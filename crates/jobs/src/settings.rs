@@ -35,6 +35,8 @@ pub struct Settings {
     pub start: Option<f64>,
     /// Where it ends.
     pub end: Option<f64>,
+    /// A zip of several MP3s instead of one.
+    pub split: Option<Split>,
     #[serde(flatten)]
     pub tags: Tags,
 }
@@ -47,6 +49,13 @@ pub enum Channels {
     Stereo,
 }
 
+/// `chapters`: one MP3 for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    Chapters,
+}
+
 /// What cannot be, in words that name the setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -54,7 +63,7 @@ pub struct Unfit(pub &'static str);
 
 impl Settings {
     /// The names of all settings.
-    pub const NAMES: [&str; 17] = [
+    pub const NAMES: [&str; 18] = [
         "preset",
         "quality",
         "bitrate",
@@ -64,6 +73,7 @@ impl Settings {
         "stream",
         "start",
         "end",
+        "split",
         "title",
         "artist",
         "album",
@@ -90,6 +100,7 @@ impl Settings {
             "stream" => self.stream = text.map(stream).transpose()?,
             "start" => self.start = text.map(seconds).transpose()?,
             "end" => self.end = text.map(seconds).transpose()?,
+            "split" => self.split = text.map(str::parse).transpose()?,
             _ => return self.tags.note(name, text),
         }
         Ok(true)
@@ -137,6 +148,7 @@ impl Settings {
             ("stream", text(self.stream.as_ref())),
             ("start", text(self.start)),
             ("end", text(self.end)),
+            ("split", text(self.split)),
         ];
         let all = all.into_iter().chain(self.tags.all().map(|(name, tag)| (name, text(tag))));
         all.filter_map(|(name, text)| Some((name, text?))).collect()
@@ -160,6 +172,25 @@ impl fmt::Display for Channels {
         f.write_str(match self {
             Self::Mono => "mono",
             Self::Stereo => "stereo",
+        })
+    }
+}
+
+impl FromStr for Split {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        match text {
+            "chapters" => Ok(Self::Chapters),
+            _ => Err(Unfit("split: chapters is expected")),
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chapters => "chapters",
         })
     }
 }
@@ -253,6 +284,7 @@ mod tests {
             ("stream", "DE"),
             ("start", "1:05"),
             ("end", "65.25"),
+            ("split", "chapters"),
             ("title", " Ünder; \"quoted\" "),
             ("year", "1999"),
             ("track", "3/12"),
@@ -271,6 +303,7 @@ mod tests {
             ("stream", "de"),
             ("start", "65"),
             ("end", "65.25"),
+            ("split", "chapters"),
             ("title", "Ünder; \"quoted\""),
             ("year", "1999"),
             ("track", "3/12"),
@@ -315,6 +348,7 @@ mod tests {
             ("track", "one"),
             ("start", "soon"),
             ("end", "1:99"),
+            ("split", "silence"),
         ] {
             let error = Settings::default().note(name, text).expect_err(text);
             assert!(error.to_string().contains(name), "{error}");

@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use jobs::{Channels, Preset, Settings, Unfit};
+use jobs::{Channels, Preset, Settings, Split, Unfit};
 use sandbox::{Limits, Sandbox};
 use transcode::{Options, Progress, Summary};
 
@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Films or recordings; - reads standard input
     #[arg(required = true, value_name = "IN")]
     inputs: Vec<PathBuf>,
-    /// The MP3, or a folder for one of each input; - writes standard output
+    /// The MP3 (or zip), or a folder for one of each input; - writes standard output
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Overwrites what is there
@@ -64,6 +64,9 @@ pub struct Arguments {
     /// Ends so far into the film
     #[arg(long, value_name = "TIME", value_parser = jobs::seconds)]
     end: Option<f64>,
+    /// One MP3 for each chapter, in a zip
+    #[arg(long, value_name = "chapters")]
+    split: Option<Split>,
     /// Threads that encode [default: one for each core]
     #[arg(short, long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -97,8 +100,13 @@ struct Tags {
 }
 
 impl Arguments {
+    /// Of what is made.
+    fn extension(&self) -> &'static str {
+        if self.split.is_some() { ".zip" } else { ".mp3" }
+    }
+
     fn settings(&self) -> Result<Settings, Unfit> {
-        let &Self { preset, quality, bitrate, channels, sample_rate, start, end, .. } = self;
+        let &Self { preset, quality, bitrate, channels, sample_rate, start, end, split, .. } = self;
         let mut settings = Settings {
             preset,
             quality,
@@ -109,6 +117,7 @@ impl Arguments {
             stream: self.stream.clone(),
             start,
             end,
+            split,
             ..Settings::default()
         };
         let tags = &self.tags;
@@ -131,7 +140,7 @@ impl Arguments {
 
 pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.settings()?;
-    let targets = Target::of_each(&arguments.inputs, &arguments.output)?;
+    let targets = Target::of_each(&arguments.inputs, &arguments.output, arguments.extension())?;
     let sandbox = arguments.sandbox.then(|| converter::lock_up(Limits::default())).transpose()?;
     let stop = stop_on_ctrl_c()?;
     let mut failed = 0;

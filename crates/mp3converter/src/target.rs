@@ -28,8 +28,9 @@ pub struct Draft<'a> {
 }
 
 impl Target {
-    /// Where the MP3 of each input goes, given what the user named as the output.
-    pub fn of_each(inputs: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Self>> {
+    /// Where the MP3 of each input goes (or what else has this extension), given what the user named as
+    /// the output.
+    pub fn of_each(inputs: &[PathBuf], output: &Path, extension: &str) -> anyhow::Result<Vec<Self>> {
         if output.as_os_str() == STANDARD {
             ensure!(inputs.len() == 1, "several MP3s cannot go to standard output; name a folder");
             ensure!(!io::stdout().is_terminal(), "an MP3 is no text for a terminal; name a file, or pipe it on");
@@ -46,7 +47,7 @@ impl Target {
                 _ => bail!("an MP3 made of {} needs a name; name a file as the output", input.display()),
             };
             let mut name = stem.to_owned();
-            name.push(".mp3");
+            name.push(extension);
             let target = Self::File(output.join(name));
             ensure!(!targets.contains(&target), "two of the inputs would become {target}");
             targets.push(target);
@@ -123,7 +124,7 @@ mod tests {
 
     fn of_each(inputs: &[&str], output: &Path) -> Result<Vec<String>, String> {
         let inputs: Vec<_> = inputs.iter().map(PathBuf::from).collect();
-        let targets = Target::of_each(&inputs, output).map_err(|e| e.to_string())?;
+        let targets = Target::of_each(&inputs, output, ".mp3").map_err(|e| e.to_string())?;
         Ok(targets.iter().map(ToString::to_string).collect())
     }
 

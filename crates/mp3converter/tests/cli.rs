@@ -115,6 +115,29 @@ fn a_part_of_it_in_mono() {
 }
 
 #[test]
+fn its_chapters_in_a_zip() {
+    let (home, film) = home();
+    let convert = |output| run(home.path(), &["convert", "--split", "chapters", "Ein Film.mp4", output], None);
+    let output = convert("x.zip");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("this video has no chapters"), "{}", said(&output));
+    media::divide(&film, &[("Eins", 1.25), ("Zwei", 1.75)]).expect("chapters");
+    let output = convert("out/");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(names(&home.path().join("out")), ["Ein Film.zip"]);
+    let zip = fs::read(home.path().join("out/Ein Film.zip")).expect("read");
+    let files = media::unzip(&zip).expect("a zip");
+    let seconds = |mp3: &[u8]| media::decode_mp3(mp3).expect("an MP3").seconds();
+    let facts: Vec<_> = files.iter().map(|(name, mp3)| (name.as_str(), (seconds(mp3) * 4.0).round())).collect();
+    assert_eq!(facts, [("01 Eins.mp3", 5.0), ("02 Zwei.mp3", 7.0)]);
+    // To a pipe as well, and no half zip stays behind.
+    assert!(convert("-").stdout == zip);
+    assert_eq!(names(home.path()), ["Ein Film.mp4", "out"]);
+    let output = run(home.path(), &["convert", "--split", "silence", "Ein Film.mp4", "y.zip"], None);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
 fn several_go_into_a_folder_and_one_bad_one_does_not_stop_the_rest() {
     let (home, film) = home();
     media::silent_film(&home.path().join("silent.mp4"), 2.0).expect("a silent film");

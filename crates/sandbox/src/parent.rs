@@ -33,6 +33,8 @@ const WINDOW: usize = 64 * 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// No program takes longer to start.
 const START: Duration = Duration::from_secs(30);
+/// No film is split into more MP3s.
+const CHAPTERS: u64 = 1_000;
 /// No MP3 has more bytes a second.
 const BYTES_A_SECOND: u64 = 40_000;
 
@@ -276,7 +278,8 @@ impl<R: Read + Seek> Job<'_, R> {
             }
             Kind::Head => {
                 let end = frame.number.saturating_add(frame.bytes.len() as u64);
-                if end > self.written.min(HEAD_MAX as u64) {
+                let reach = if self.options.split.is_some() { u64::MAX } else { HEAD_MAX as u64 };
+                if end > self.written.min(reach) {
                     return Err(misbehaved());
                 }
                 self.sink.rewrite_head(frame.number, &frame.bytes).map_err(Error::Output)
@@ -285,11 +288,12 @@ impl<R: Read + Seek> Job<'_, R> {
         }
     }
 
-    /// Bytes of MP3 that there can be: the engine keeps to its options, but what comes from the
+    /// Bytes that there can be: the engine keeps to its options, but what comes from the
     /// child may not come from the engine.
     fn most(&self) -> u64 {
         let longest = self.options.max_duration.as_secs().saturating_add(60).saturating_mul(BYTES_A_SECOND);
-        self.options.max_output_bytes.unwrap_or(u64::MAX).min(longest).saturating_add(HEAD_MAX as u64)
+        let heads = if self.options.split.is_some() { CHAPTERS } else { 1 } * HEAD_MAX as u64;
+        self.options.max_output_bytes.unwrap_or(u64::MAX).min(longest).saturating_add(heads)
     }
 
     /// As much as there is, at most a window.

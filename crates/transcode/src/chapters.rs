@@ -17,16 +17,24 @@ const MAX_CHARS: usize = 200;
 /// Says that a byte offset is not told, and the time counts: ID3v2 Chapter Frame Addendum, 3.1.
 const NO_OFFSET: u32 = u32::MAX;
 
-/// Adds those that lie in the part, in its own time. `told` is begin, end and title of each.
-pub(crate) fn add(tag: &mut Tag, told: Vec<(Duration, Duration, Option<String>)>, part: Part) {
+/// What a container says of one: begin, end and title.
+pub(crate) type Told = (Duration, Duration, Option<String>);
+
+/// Those that lie in the part, or what of them does.
+pub(crate) fn within(told: Vec<Told>, part: Part) -> impl Iterator<Item = Told> {
     let limit = part.end.unwrap_or(Duration::MAX);
-    let inside = told.into_iter().filter_map(|(begin, end, title)| {
+    told.into_iter().filter_map(move |(begin, end, title)| {
         let (begin, end) = (begin.max(part.start), end.min(limit));
         // Where one begins or ends less than this away from the part, it was not meant.
-        let length = end.checked_sub(begin).filter(|length| *length >= Duration::from_millis(1))?;
-        let begin = begin - part.start;
-        Some((millis(begin)?, millis(begin + length)?, title))
-    });
+        let is_meant = end.checked_sub(begin).is_some_and(|length| length >= Duration::from_millis(1));
+        is_meant.then_some((begin, end, title))
+    })
+}
+
+/// Adds those that lie in the part, in its own time.
+pub(crate) fn add(tag: &mut Tag, told: Vec<Told>, part: Part) {
+    let inside = within(told, part)
+        .filter_map(|(begin, end, title)| Some((millis(begin - part.start)?, millis(end - part.start)?, title)));
     let mut elements = Vec::new();
     for (at, (start_time, end_time, title)) in inside.take(MOST).enumerate() {
         let mut chapter = Chapter {

@@ -16,10 +16,11 @@ use crate::monitor::{Monitor, Progress};
 use crate::reader::Shared;
 use crate::resample::MP3_RATES;
 use crate::sink::Sink;
+use crate::split::{self, Chapter};
 use crate::streams::{self, Claim};
-use crate::{Error, Options, Summary, Track, tags, whitelist};
+use crate::{Error, Options, Split, Summary, Track, tags, whitelist};
 
-/// Makes an MP3 of the sound in `input`. Blocks for as long as that takes.
+/// Makes an MP3 of the sound in `input`, or a zip of several. Blocks for as long as that takes.
 ///
 /// The sink gets the MP3 as it is made, and its first bytes once more at the end (see [`Sink`]);
 /// it gets nothing before there is any sound. After an error what it got is to be thrown away.
@@ -52,14 +53,24 @@ where
     R: Read + Seek + Send + 'static,
 {
     check(options)?;
-    let Some(lufs) = options.loudness else {
-        return pass(input, sink, options, None, monitor);
-    };
-    monitor.expect_two_passes();
+    if options.loudness.is_none() && options.split.is_none() {
+        return pass(input, sink, options, None, None, monitor);
+    }
     let input = Shared::new(input);
-    let (level, measured) = measure(input.clone(), lufs, options, monitor)?;
-    monitor.begin_second_pass(measured);
-    pass(input, sink, options, level, monitor)
+    let chapters = match options.split {
+        Some(Split::Chapters) => Some(split::chapters(input.clone(), options, monitor)?),
+        None => None,
+    };
+    let (mut level, mut measured) = (None, Duration::ZERO);
+    if let Some(lufs) = options.loudness {
+        monitor.expect_two_passes();
+        (level, measured) = measure(input.clone(), lufs, options, monitor)?;
+        monitor.begin_pass(measured);
+    }
+    match chapters {
+        Some(chapters) => split::convert(&chapters, &input, sink, options, level, measured, monitor),
+        None => pass(input, sink, options, level, None, monitor),
+    }
 }
 
 /// What no file can make good.
@@ -80,6 +91,8 @@ pub(crate) struct Opened<'m> {
     pub(crate) stream: usize,
     pub(crate) decoder: Decoder,
     claim: Claim,
+    /// Of the part, as far as can be told beforehand.
+    pub(crate) length: Option<Duration>,
 }
 
 impl<'m> Opened<'m> {
@@ -97,26 +110,28 @@ impl<'m> Opened<'m> {
         {
             return Err(too_long(options));
         }
-        monitor.set_total(streams::likely_duration(&source, stream).map(|whole| part.length_of(whole)));
-        Ok(Self { source, stream, decoder, claim })
+        let length = streams::likely_duration(&source, stream).map(|whole| part.length_of(whole));
+        monitor.set_total(length);
+        Ok(Self { source, stream, decoder, claim, length })
     }
 }
 
-/// Decodes and encodes, once.
-fn pass<'m, R>(
+/// Decodes and encodes, once; `chapter` is the one that the options' part is.
+pub(crate) fn pass<'m, R>(
     input: R,
     sink: &mut dyn Sink,
     options: &Options,
     level: Option<Level>,
+    chapter: Option<&Chapter>,
     monitor: &'m Monitor<'m>,
 ) -> Result<Summary, Error>
 where
     R: Read + Seek + Send + 'static,
 {
     let part = options.part;
-    let Opened { mut source, stream, mut decoder, claim } = Opened::new(input, options, monitor)?;
+    let Opened { mut source, stream, mut decoder, claim, .. } = Opened::new(input, options, monitor)?;
 
-    let tag = tags::id3(&source, stream, options)?;
+    let tag = tags::id3(&source, stream, options, chapter)?;
     let mut chain = Chain::new(sink, options, level, tag, monitor);
     let as_it_is = options.encoding.is_none() && !options.changes_sound();
     chain.copier = Copier::of(&source, stream).filter(|_| as_it_is);

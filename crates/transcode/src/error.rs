@@ -44,6 +44,10 @@ pub enum Error {
     /// It took more than it may, or brought the decoder down.
     #[error("this file could not be converted: {0}")]
     Unbearable(String),
+    #[error("this video has no chapters to split it at")]
+    NoChapters,
+    #[error("this video has too many chapters to split it at: more than {limit}")]
+    TooManyChapters { limit: usize },
     /// The reader failed; its own error is the source.
     #[error("the input could not be read")]
     Input(
@@ -81,7 +85,9 @@ impl Error {
             | Self::Quality(_)
             | Self::EmptyPart
             | Self::Unbearable(_)
-            | Self::BeyondEnd { .. } => true,
+            | Self::BeyondEnd { .. }
+            | Self::NoChapters
+            | Self::TooManyChapters { .. } => true,
             Self::Input(_) | Self::Output(_) | Self::Cancelled | Self::Internal(_) => false,
         }
     }

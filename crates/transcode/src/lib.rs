@@ -7,6 +7,7 @@
 //! `encode` → `sink`, a `chain` that `convert` feeds. Where a loudness is wished for, `measure` comes
 //! first; sound that is MP3 already goes from `input` through `copy` to `sink`. `clock` tells `cut`
 //! where in the file a frame stands, and `tags` makes the ID3 tag in front, with cover and `chapters`.
+//! `split` goes that way once for each chapter, with a `zip` as the sink.
 //!
 //! The bytes are somebody else's and may be hostile: only whitelisted demuxers and sound decoders
 //! are ever opened, no protocol is, and every length is bounded.
@@ -33,10 +34,12 @@ mod reader;
 mod resample;
 mod shape;
 mod sink;
+mod split;
 mod streams;
 mod tags;
 mod waveform;
 mod whitelist;
+mod zip;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -68,6 +71,8 @@ pub struct Options {
     pub track: Option<Track>,
     /// Only this part of the sound.
     pub part: Part,
+    /// `Some`: the sink gets a zip of MP3s.
+    pub split: Option<Split>,
     /// More sound than this is refused with [`Error::TooLong`].
     pub max_duration: Duration,
     /// A larger MP3 than this is refused with [`Error::TooLarge`].
@@ -90,6 +95,7 @@ impl Default for Options {
             loudness: None,
             track: None,
             part: Part::default(),
+            split: None,
             max_duration: Duration::from_secs(48 * 3600),
             max_output_bytes: None,
             tags: Vec::new(),
@@ -127,6 +133,15 @@ pub enum Track {
     Number(usize),
     /// An ISO 639 code of two or three letters, whichever of a language's codes the container uses.
     Language(String),
+}
+
+/// What becomes an MP3 of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Split {
+    /// Each chapter of the container's; where it has none: [`Error::NoChapters`]. Sound outside of
+    /// chapters is left out. One loudness is made for all of them, [`Options::max_duration`] and
+    /// [`Options::max_output_bytes`] hold for all together, and none is taken over as it is.
+    Chapters,
 }
 
 /// A part of the sound, in time since the file's beginning; the default is all of it.

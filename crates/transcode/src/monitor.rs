@@ -37,6 +37,7 @@ pub(crate) struct Monitor<'a>(RefCell<State<'a>>);
 struct State<'a> {
     on_progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
     progress: Progress,
+    is_fixed: bool,
     last_told: Instant,
     /// Passes over the same sound, and what those before this one had done.
     passes: u32,
@@ -50,6 +51,7 @@ impl<'a> Monitor<'a> {
         Self(RefCell::new(State {
             on_progress,
             progress: Progress::default(),
+            is_fixed: false,
             last_told: Instant::now(),
             passes: 1,
             before: Duration::ZERO,
@@ -59,7 +61,16 @@ impl<'a> Monitor<'a> {
     }
 
     pub(crate) fn set_total(&self, total: Option<Duration>) {
-        self.0.borrow_mut().progress.total = total;
+        let mut state = self.0.borrow_mut();
+        if !state.is_fixed {
+            state.progress.total = total;
+        }
+    }
+
+    /// What all passes together come to, whatever each of them says.
+    pub(crate) fn fix_total(&self, total: Duration) {
+        self.set_total(Some(total));
+        self.0.borrow_mut().is_fixed = true;
     }
 
     /// There will be two passes, each of which counts as half.
@@ -67,8 +78,8 @@ impl<'a> Monitor<'a> {
         self.0.borrow_mut().passes = 2;
     }
 
-    /// The first pass is over, with so much sound.
-    pub(crate) fn begin_second_pass(&self, before: Duration) {
+    /// The passes so far are over, with so much sound in all.
+    pub(crate) fn begin_pass(&self, before: Duration) {
         self.0.borrow_mut().before = before;
     }
 

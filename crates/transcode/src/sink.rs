@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::Error;
 
 /// [`Sink::rewrite_head`] only ever touches the first so many bytes: the ID3 tag, with a picture and
-/// chapters at the most 1.4 MB, and the frame after it, which holds the length and the seek table. Whoever cannot change bytes that have gone
-/// out keeps back these.
+/// chapters at the most 1.4 MB, and the frame after it, which holds the length and the seek table.
+/// Whoever cannot change bytes that have gone out keeps back these.
 pub const HEAD_MAX: usize = 1536 * 1024;
 
 /// Takes the MP3 as it is made.
@@ -16,8 +16,10 @@ pub trait Sink {
     /// Appends all of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Replaces bytes written before; `offset + bytes.len()` is at most [`HEAD_MAX`] and not past
-    /// what was written. Called at most once, after the last `write`.
+    /// Replaces bytes written before; `offset + bytes.len()` is not past what was written. Of an MP3
+    /// called at most once, after the last `write`, and for its first [`HEAD_MAX`] bytes at the most.
+    /// Of a zip ([`Split`](crate::Split)) called several times, at the end of each MP3 in it, for bytes
+    /// anywhere.
     fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 }
 

@@ -7,6 +7,7 @@ use id3::{Content, Encoder, Frame, TagLike, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::input::Source;
+use crate::split::Chapter;
 use crate::{Error, Options, chapters};
 
 /// Longest value taken over, in characters. With these, [`FIELDS`], the title, a cover and the
@@ -63,8 +64,14 @@ const FIELDS: &[(&str, &[&CStr])] = &[
     ("COMM", &[c"comment", c"description"]),
 ];
 
-/// An ID3v2.3 tag (the version every player reads), or nothing where there is nothing to say.
-pub(crate) fn id3(source: &Source<'_>, stream: usize, options: &Options) -> Result<Vec<u8>, Error> {
+/// An ID3v2.3 tag (the version every player reads), or nothing where there is nothing to say; of one
+/// chapter, or of the whole with all of its chapters.
+pub(crate) fn id3(
+    source: &Source<'_>,
+    stream: usize,
+    options: &Options,
+    chapter: Option<&Chapter>,
+) -> Result<Vec<u8>, Error> {
     // In Ogg a file's tags are its stream's; elsewhere a stream's title is "Commentary" or the like.
     let titles_streams = source.format_name() == "ogg";
     let title = source.file_tag(c"title").or_else(|| titles_streams.then(|| source.stream_tag(stream, c"title"))?);
@@ -73,8 +80,21 @@ pub(crate) fn id3(source: &Source<'_>, stream: usize, options: &Options) -> Resu
     if let Some(cover) = source.cover(is_wanted) {
         tag.add_frame(picture(cover));
     }
-    chapters::add(&mut tag, source.chapters(), options.part);
+    match chapter {
+        Some(chapter) => single_out(&mut tag, chapter),
+        None => chapters::add(&mut tag, source.chapters(), options.part),
+    }
     encode(&tag)
+}
+
+/// Makes the whole's tag that of one chapter: what was the title is the album's now.
+fn single_out(tag: &mut id3::Tag, chapter: &Chapter) {
+    if let (None, Some(title)) = (tag.album(), tag.title().map(str::to_owned)) {
+        tag.set_text("TALB", title);
+    }
+    let title = chapter.title.clone().unwrap_or_else(|| format!("Chapter {}", chapter.number));
+    tag.set_text("TIT2", title);
+    tag.set_text("TRCK", format!("{}/{}", chapter.number, chapter.of));
 }
 
 fn texts(title: Option<String>, options: &Options, lookup: impl Fn(&CStr) -> Option<String>) -> id3::Tag {

@@ -23,15 +23,18 @@ impl Waveform {
     }
 
     /// Takes two planes (mono: twice the same one).
-    pub(crate) fn add(&mut self, [left, right]: [&[f32]; 2]) {
-        for (left, right) in left.iter().zip(right) {
+    pub(crate) fn add(&mut self, [mut left, mut right]: [&[f32]; 2]) {
+        while !left.is_empty() && !right.is_empty() {
             if self.last == self.span {
                 self.begin();
             }
-            self.last += 1;
+            let here = (self.span - self.last).min(left.len()).min(right.len());
+            let (these, those) = (left.split_at(here), right.split_at(here));
+            self.last += here;
             if let Some(sum) = self.sums.last_mut() {
-                *sum += f64::from(left * left + right * right);
+                *sum += f64::from(energy(these.0, those.0));
             }
+            (left, right) = (these.1, those.1);
         }
     }
 
@@ -61,6 +64,20 @@ impl Waveform {
         let most = raw.iter().copied().fold(3e-5 * (self.span as f64).sqrt(), f64::max);
         raw.iter().map(|value| (255.0 * value / most).round() as u8).collect()
     }
+}
+
+/// Several sums side by side, which is what a processor is quick at.
+fn energy(left: &[f32], right: &[f32]) -> f32 {
+    let mut sums = [0.0; 8];
+    let (left, left_rest) = left.as_chunks::<8>();
+    let (right, right_rest) = right.as_chunks::<8>();
+    for (left, right) in left.iter().zip(right) {
+        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
+            *sum += left * left + right * right;
+        }
+    }
+    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left * left + right * right).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ async fn store(writer: &mut Writer, pieces: &mut Receiver<Piece>) -> Result<(), 
     while let Some(piece) = pieces.recv().await {
         match piece {
             Piece::Next(bytes) => writer.write(&bytes).await?,
-            Piece::Head(offset, bytes) => writer.rewrite_head(offset, &bytes),
+            Piece::Head(offset, bytes) => writer.rewrite(offset, &bytes).await?,
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use common::{
     messages::JOB_ID,
     trace,
 };
-use jobs::{Job, Jobs, Lease, Output, Settings, State, Unfit};
+use jobs::{Job, Jobs, Lease, Output, Settings, Split, State, Unfit};
 use queue::{Delivery, Envelope, Queue, Verdict};
 use sandbox::Sandbox;
 use tracing::Instrument;
@@ -166,15 +166,20 @@ impl Worker {
             video.ok_or_else(|| Ended::Final(Fault::Missing, "the uploaded video is no longer there".to_owned()))?;
         let name = job.filename.as_ref().or(video.meta.filename.as_ref());
         let stem = name.map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_owned());
+        let (extension, content_type, head) = match job.settings.split {
+            None => ("mp3", "audio/mpeg", transcode::HEAD_MAX),
+            // Many heads, anywhere in it.
+            Some(Split::Chapters) => ("zip", "application/zip", 0),
+        };
         let meta = Meta {
             username: Some(job.owner.clone()),
-            filename: Some(format!("{}.mp3", stem.as_deref().unwrap_or(output.as_str()))),
-            content_type: Some("audio/mpeg".to_owned()),
+            filename: Some(format!("{}.{extension}", stem.as_deref().unwrap_or(output.as_str()))),
+            content_type: Some(content_type.to_owned()),
             job_id: Some(job.id.clone()),
             ..Meta::default()
         };
         let writer = self.mp3s.create(output.clone(), meta).await.map_err(Ended::store)?;
-        let writer = writer.keeping_head(transcode::HEAD_MAX);
+        let writer = writer.keeping_head(head);
         let options = transcode::Options {
             max_duration: self.config.max_duration,
             title_fallback: stem,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobs::{Settings, Tags};
-use transcode::{Channels, Encoding, Options, Part, Tag, Track};
+use transcode::{Channels, Encoding, Options, Part, Split, Tag, Track};
 
 /// What the owner wants, and the engine's own choice where they leave it open.
 pub fn options(settings: &Settings) -> Options {
@@ -27,6 +27,9 @@ pub fn options(settings: &Settings) -> Options {
             Err(_) => Track::Language(text.to_owned()),
         }),
         part: Part { start: settings.start.map(time).unwrap_or_default(), end: settings.end.map(time) },
+        split: settings.split.map(|split| match split {
+            jobs::Split::Chapters => Split::Chapters,
+        }),
         tags: tags(settings.tags),
         ..Options::default()
     }

@@ -25,7 +25,7 @@ pub struct Conversion {
     position: Option<u32>,
     /// While it is converted: about how many seconds are left.
     eta_s: Option<u64>,
-    /// The MP3's id for `/download?fid=…`, when it is done.
+    /// The MP3's id (or the zip's, with `split`) for `/download?fid=…`, when it is done.
     #[schema(value_type = Option<String>)]
     mp3_fid: Option<Id>,
     /// Why it failed, in plain words.
@@ -71,6 +71,8 @@ pub struct Asked {
     start: Option<f64>,
     /// Where in the film the MP3 ends, in seconds.
     end: Option<f64>,
+    /// `chapters`: a zip with one MP3 for each.
+    split: Option<String>,
     /// Title, in place of the film's own.
     title: Option<String>,
     /// Artist, in place of the film's own.

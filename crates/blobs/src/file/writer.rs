@@ -56,10 +56,8 @@ impl Writer {
         if self.piece.len() >= PIECE { self.send().await } else { Ok(()) }
     }
 
-    pub fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) {
-        if offset + bytes.len() as u64 <= self.stat.length {
-            self.corrections.push((offset, bytes.to_vec()));
-        }
+    pub fn rewrite(&mut self, offset: u64, bytes: &[u8]) {
+        self.corrections.push((offset, bytes.to_vec()));
     }
 
     /// Puts the piece on its way once the one before it has arrived.

@@ -18,7 +18,7 @@ pub struct Writer {
     bucket: Bucket,
     file: ObjectId,
     stat: Stat,
-    /// The first so many chunks are kept back until the end, because they may still be corrected.
+    /// The first so many chunks are kept back until the end, because they are going to be rewritten.
     kept: u32,
     head: Vec<Chunk>,
     current: Option<Chunk>,
@@ -78,14 +78,29 @@ impl Writer {
         self.kept = bytes.div_ceil(CHUNK) as u32;
     }
 
-    pub fn rewrite_head(&mut self, mut offset: usize, mut bytes: &[u8]) {
-        let filling = self.current.as_mut().filter(|_| self.next <= self.kept);
-        for chunk in self.head.iter_mut().chain(filling) {
-            let place = chunk.data_mut().get_mut(offset..).unwrap_or_default();
-            let (here, rest) = bytes.split_at(bytes.len().min(place.len()));
-            place[..here.len()].copy_from_slice(here);
-            (offset, bytes) = (if here.is_empty() { offset.saturating_sub(CHUNK) } else { 0 }, rest);
+    pub async fn rewrite(&mut self, offset: u64, mut bytes: &[u8]) -> Result<(), Error> {
+        let (mut n, mut at) = ((offset / CHUNK as u64) as u32, (offset % CHUNK as u64) as usize);
+        while !bytes.is_empty() {
+            let (here, rest) = bytes.split_at(bytes.len().min(CHUNK - at));
+            self.rewrite_chunk(n, at, here).await?;
+            (n, at, bytes) = (n + 1, 0, rest);
         }
+        Ok(())
+    }
+
+    async fn rewrite_chunk(&mut self, n: u32, at: usize, bytes: &[u8]) -> Result<(), Error> {
+        let current = self.current.as_mut().filter(|_| n + 1 == self.next);
+        if let Some(chunk) = current.or_else(|| self.head.get_mut(n as usize)) {
+            chunk.data_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+            return Ok(());
+        }
+        if !self.batch.is_empty() {
+            self.send().await?;
+        }
+        while !self.inserts.is_empty() {
+            self.settle_one().await?;
+        }
+        self.bucket.rewrite(&self.stat.id, n, at, bytes.to_vec()).await
     }
 
     fn seal(&mut self) -> Result<(), Error> {

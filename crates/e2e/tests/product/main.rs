@@ -2,6 +2,7 @@
 //! servers, and on the all-in-one.
 
 mod answers;
+mod chapters;
 mod films;
 mod limits;
 mod names;
@@ -17,6 +18,7 @@ macro_rules! promises {
             films::two_users_cannot_see_each_other
             films::what_cannot_be_converted_fails_in_plain_words
             films::a_conversion_can_be_cancelled
+            chapters::a_film_becomes_a_zip_of_its_chapters
             answers::every_answer_of_the_gateway
             answers::a_client_that_goes_away_leaves_nothing
             limits::a_user_has_so_much_room

@@ -19,7 +19,7 @@ use symphonia::core::formats::{FormatOptions, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 use tempfile::TempDir;
-use transcode::{Error, HEAD_MAX, Options, Sink, Summary};
+use transcode::{Error, HEAD_MAX, Options, Progress, Sink, Split, Summary};
 
 /// Seconds of [`Media::speech`].
 pub const SECONDS: u64 = 4;
@@ -150,6 +150,52 @@ pub fn convert(path: &Path, options: &Options) -> Result<(Summary, Vec<u8>), Err
     let summary = transcode::convert(file, &mut sink, options, on_progress)?;
     assert_eq!(summary.bytes_out, sink.bytes.len() as u64);
     Ok((summary, sink.bytes))
+}
+
+/// The name of a file in a zip, and its bytes.
+pub type Named = (String, Vec<u8>);
+
+/// Converts a file to a zip with one MP3 for each chapter.
+pub fn split(path: &Path, options: &Options) -> Result<(Summary, Vec<Named>), Error> {
+    let mut sink = ZipSink::default();
+    let options = Options { split: Some(Split::Chapters), ..options.clone() };
+    let file = File::open(path).expect("opens");
+    let mut last = 0.0;
+    let on_progress = &mut |progress: Progress| {
+        let percent = progress.percent().unwrap_or(0.0);
+        assert!(percent >= last, "{percent} % after {last} %");
+        last = percent;
+        ControlFlow::Continue(())
+    };
+    let summary = transcode::convert(file, &mut sink, &options, on_progress)?;
+    assert_eq!(summary.bytes_out, sink.0.len() as u64);
+    let mut zip = zip::ZipArchive::new(Cursor::new(sink.0)).expect("a zip");
+    let count = zip.len();
+    let file = |at| {
+        let mut file = zip.by_index(at).expect("a file in it");
+        let mut bytes = Vec::new();
+        // Compares the checksum too.
+        file.read_to_end(&mut bytes).expect("whole");
+        (file.name().expect("a name").into_owned(), bytes)
+    };
+    Ok((summary, (0..count).map(file).collect()))
+}
+
+/// A sink of which anything may be rewritten.
+#[derive(Default)]
+struct ZipSink(Vec<u8>);
+
+impl Sink for ZipSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = offset as usize;
+        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// Converts with default options, decodes with symphonia and checks that the two agree.

@@ -1,4 +1,4 @@
-//! `GET /download?fid=…`: the MP3, or a range of it, to its owner.
+//! `GET /download?fid=…`: the MP3 (or a zip of some), or a range of it, to its owner.
 
 use axum::{
     body::Body,
@@ -21,6 +21,8 @@ use crate::{
 /// What RFC 8187 lets stand in an extended header value as it is.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+const ZIP: &str = "application/zip";
+
 #[derive(Deserialize)]
 pub struct Params {
     fid: Option<String>,
@@ -39,7 +41,7 @@ pub async fn download(State(app): State<App>, Query(params): Query<Params>, head
 
     let etag = format!("\"{fid}\"");
     let fixed = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("audio/mpeg")),
+        (header::CONTENT_TYPE, HeaderValue::from_static(if is_zip(&mp3) { ZIP } else { "audio/mpeg" })),
         (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
         (header::ETAG, value(&etag)?),
@@ -87,8 +89,15 @@ async fn may_have(app: &App, user: &User, mp3: &Stat) -> Result<bool> {
     Ok(owner.map_or(app.config.allow_unowned_downloads, |owner| owner.to_lowercase() == user.name))
 }
 
+/// Whether it is one of several MP3s. Whatever else others may have noted is no word to pass on.
+fn is_zip(mp3: &Stat) -> bool {
+    mp3.meta.content_type.as_deref() == Some(ZIP)
+}
+
 fn disposition(mp3: &Stat) -> String {
-    let plain = format!("inline; filename=\"{}.mp3\"", mp3.id);
+    // A browser plays the one, and has nothing to show of the other.
+    let (kind, extension) = if is_zip(mp3) { ("attachment", "zip") } else { ("inline", "mp3") };
+    let plain = format!("{kind}; filename=\"{}.{extension}\"", mp3.id);
     match &mp3.meta.filename {
         Some(name) => format!("{plain}; filename*=UTF-8''{}", utf8_percent_encode(name, ATTR_CHAR)),
         None => plain,

@@ -53,6 +53,12 @@ pub struct Wishes {
     #[param(example = "4000")]
     #[schema(example = "4000")]
     end: Option<String>,
+    /// `chapters`: a zip with one MP3 for each chapter of the film, numbered and named after them, each as exact as
+    /// with `start` and `end`; what lies outside of chapters is left out. A film without chapters is found out by the
+    /// conversion, which fails. Without a wish it is one MP3.
+    #[param(example = "chapters")]
+    #[schema(example = "chapters")]
+    split: Option<String>,
     /// Title, in place of the film's own. Up to 1000 characters.
     title: Option<String>,
     /// Artist, in place of the film's own. Up to 1000 characters.

@@ -5,9 +5,11 @@
 //! `BENCH_BYTES` and `BENCH_ROUNDS` make a shorter run; `BENCH_ONLY=upload,memory` makes a part
 //! of one (the names are below), which is shown and not written down.
 
+mod clips;
 mod conversion;
 mod engine;
 mod measure;
+mod python;
 mod report;
 mod transfer;
 
@@ -59,6 +61,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("film") {
         conversion::ten_minutes(&mut bench, &mut report).await?;
+    }
+    if wanted("clips") {
+        clips::clips(&bench, &mut report).await?;
     }
     if wanted("memory") {
         conversion::memory(&mut bench, &mut report).await?;

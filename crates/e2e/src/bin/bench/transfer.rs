@@ -4,7 +4,6 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::Path,
-    process::Command,
     time::Instant,
 };
 
@@ -14,9 +13,8 @@ use mongodb::{
     bson::{Binary, RawDocumentBuf, doc, oid::ObjectId, rawdoc, spec::BinarySubtype},
     options::{Acknowledgment, ClientOptions, WriteConcern},
 };
-use testkit::workspace_root;
 
-use crate::{Bench, report::Report};
+use crate::{Bench, python, report::Report};
 
 const MEGA: f64 = 1e6;
 /// Chunks of one insert of the ceiling: about 1 MiB.
@@ -141,12 +139,9 @@ else:
     while out.read(1 << 18): pass
 print(time.perf_counter() - started)
 "#;
-    let mut command = Command::new(workspace_root().join(".tools/venv/bin/python"));
-    command.args(["-c", script, what, &bench.app.mongod.url()]).arg(&bench.film).arg(&bench.user.email);
-    let output = tokio::task::spawn_blocking(move || command.output()).await?;
-    let output = output.context("pymongo is not there: `make bench` installs it")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+    let uri = bench.app.mongod.url();
+    let arguments = [what.as_ref(), uri.as_ref(), bench.film.as_os_str(), bench.user.email.as_ref()];
+    python::seconds(script, &arguments).await
 }
 
 /// Seconds that the server needs for the bytes alone, with nothing to do but insert them.

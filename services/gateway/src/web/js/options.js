@@ -24,12 +24,16 @@ export function options() {
   const times = ["start", "end"].map(byId);
   const [start, end] = times;
   const stream = byId("stream");
-  const texts = [stream, ...times, ...["title", "artist", "album"].map(byId)];
+  const shaped = [stream, ...["year", "track"].map(byId)];
+  const tags = ["title", "artist", "album", "album_artist", "genre", "comment"].map(byId);
+  // About one film, so they are not kept for the next.
+  const split = byId("split");
+  const texts = [...shaped, ...times, ...tags];
 
   function judge() {
     const [from, to] = times.map((input) => (input.value.trim() === "" ? null : seconds(input.value.trim())));
     const form = "Seconds or minutes:seconds, for example 90 or 1:30.";
-    stream.setCustomValidity(stream.validity.patternMismatch ? stream.title : "");
+    for (const input of shaped) input.setCustomValidity(input.validity.patternMismatch ? `${input.title}.` : "");
     start.setCustomValidity(Number.isNaN(from) ? form : "");
     end.setCustomValidity(Number.isNaN(to) ? form : to !== null && to <= (from ?? 0) ? "This must come after the beginning." : "");
   }
@@ -44,13 +48,13 @@ export function options() {
     return false;
   }
 
-  /** The options as a query. Texts are about one film, so they are not kept for the next. */
+  /** The options as a query. */
   function take() {
     const query = new URLSearchParams(quality.value);
-    for (const input of [...tastes, ...texts]) {
+    for (const input of [...tastes, split, ...texts]) {
       if (input.value.trim() !== "") query.set(input.id, input.value.trim());
     }
-    for (const input of texts) input.value = "";
+    for (const input of [split, ...texts]) input.value = "";
     return query.toString();
   }
 

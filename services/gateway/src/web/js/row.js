@@ -47,6 +47,9 @@ export class Row {
     return this.data?.state ?? "stored";
   }
 
+  /** Several MP3s in one file: nothing to be played here. */
+  get zipped() { return Boolean(this.data?.split); }
+
   get active() { return !this.leaving && ACTIVE.has(this.state); }
 
   /** How much of the whole way is done, from 0 to 1; an upload counts for a third. */
@@ -60,6 +63,7 @@ export class Row {
   update() {
     const { state, data } = this;
     const done = state === "done";
+    const sound = done && !this.zipped;
     this.element.dataset.state = state;
     if (this.id) this.element.dataset.id = this.id;
     if (this.name.textContent !== this.title) {
@@ -68,10 +72,10 @@ export class Row {
     }
     this.paintProgress();
     this.note.textContent = this.says();
-    show(this.play, done);
-    show(this.glyph, !done);
+    show(this.play, sound);
+    show(this.glyph, !sound);
     show(this.progress, this.active);
-    show(this.canvas, done);
+    show(this.canvas, sound);
     show(this.note, !this.active && !done);
     show(this.download, done);
     const again = state === "failed" || (state === "cancelled" && this.id !== null);
@@ -82,7 +86,7 @@ export class Row {
       this.track.path = downloadPath(data);
       this.track.duration = data.duration_s ?? 0;
       this.download.href = this.track.path;
-      this.download.download = `${stem(data.filename)}.mp3`;
+      this.download.download = `${stem(data.filename)}.${this.zipped ? "zip" : "mp3"}`;
       this.canvas.setAttribute("aria-label", `Position in ${this.title}`);
       this.canvas.setAttribute("aria-valuemax", Math.round(this.track.duration));
       this.points ??= waveform.known(data.mp3_fid);
@@ -98,6 +102,7 @@ export class Row {
     fill(this.bars.conversion, percent, state === "converting");
     const numeral = state === "sending" ? `${Math.floor(sent * 100)}%` : state === "converting" ? `${percent}%` : "";
     if (state === "failed") this.glyph.replaceChildren(icon("alert"));
+    else if (state === "done") this.glyph.textContent = "zip";
     else this.glyph.textContent = numeral;
     if (state !== "done") this.meta.textContent = this.phase();
   }
@@ -156,7 +161,7 @@ export class Row {
 
   /** Gets the picture of the sound, by way of the MP3 only if that has no more than `most` bytes. */
   async picture(most) {
-    if (this.state !== "done" || this.points || this.looked >= most) return;
+    if (this.state !== "done" || this.zipped || this.points || this.looked >= most) return;
     this.looked = most;
     this.points = await waveform.peaks(this.data, this.track.path, most);
     this.draw();
