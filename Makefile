@@ -52,7 +52,7 @@ test: setup lint programs ## checks and tests everything; installs what is missi
 .PHONY: soak
 soak: export NEMESIS_MINUTES := $(or $(MINUTES),30)
 soak: setup programs ## faults of every kind under load, MINUTES=30 long; SEED=… repeats an order
-	$(if $(SEED),NEMESIS_SEED=$(SEED)) $(WITH_SERVERS) -- cargo nextest run --locked --package e2e --profile soak
+	$(if $(SEED),NEMESIS_SEED=$(SEED)) $(WITH_SERVERS) -- cargo nextest run --locked --workspace --test reliability --profile soak
 
 .PHONY: bench
 bench: ## measures upload, download, conversion and memory, beside references
