@@ -1,7 +1,10 @@
 //! One MP3 for each chapter of a film.
 
 use e2e::Product;
-use reqwest::multipart::{Form, Part};
+use reqwest::{
+    Method,
+    multipart::{Form, Part},
+};
 use testkit::media;
 
 pub async fn a_film_becomes_a_zip_of_its_chapters<P: Product>() {
@@ -46,6 +49,7 @@ pub async fn a_film_becomes_a_zip_of_its_chapters<P: Product>() {
 async fn ask(user: &e2e::User, film: &std::path::Path) -> serde_json::Value {
     let bytes = std::fs::read(film).expect("a film");
     let form = Form::new().text("split", "chapters").part("file", Part::bytes(bytes).file_name("Reise.mkv"));
-    let answer: serde_json::Value = user.send(form, true).await.json().await.expect("JSON");
+    let request = user.request(Method::POST, "/v1/conversions").multipart(form);
+    let answer: serde_json::Value = request.send().await.expect("an answer").json().await.expect("JSON");
     user.outcome(answer["id"].as_str().expect("an id")).await
 }
