@@ -52,6 +52,8 @@ impl Stack {
             ("BROKER_PORT", "0".to_owned()),
             // Impatient, so that a test sees within seconds what takes a minute in life.
             ("LEASE", "5s".to_owned()),
+            // Its one user is a crowd.
+            ("REQUESTS_PER_MINUTE", "0".to_owned()),
         ];
         let folder = tempfile::tempdir().expect("a temporary folder");
         let stack = Self { project: format!("mp3converter-test-{}", Id::fresh()), env, folder };

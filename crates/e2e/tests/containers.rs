@@ -26,7 +26,7 @@ fn image(name: &str) -> String {
 #[test]
 fn images_hold_a_program_and_little_else() {
     for (name, megabytes) in
-        [("auth", 60), ("gateway", 60), ("notification", 60), ("converter", 80), ("mp3converter", 110)]
+        [("auth", 25), ("gateway", 45), ("notification", 40), ("converter", 50), ("mp3converter", 65)]
     {
         let inspect = |what: &str| docker(&["image", "inspect", "--format", what, &image(name)]);
         assert_eq!(inspect("{{.Config.User}}"), "65532:65532", "{name}");
