@@ -83,6 +83,17 @@ impl Service {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until a worker that was away says that its job is somebody else's: at the next sign of
+    /// life, or when it has finished as well; or its connections did not outlive the sleep.
+    pub async fn learns_that_it_lost(&self, within: Duration) {
+        let lost = ["no longer ours", "another result counts", "the attempt failed"];
+        eventually(within, async || {
+            let log = self.log();
+            if lost.iter().any(|words| log.contains(words)) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    }
+
     pub fn id(&self) -> u32 {
         self.process.id()
     }

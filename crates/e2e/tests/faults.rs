@@ -83,14 +83,7 @@ async fn a_worker_that_comes_back_from_the_dead_loses() {
     let conversion = ada.outcome(&id).await;
     assert_eq!(conversion["state"], "done");
     app.converters[0].signal(libc::SIGCONT);
-    // It learns of it at the next sign of life, or when it has finished as well; or its
-    // connections did not outlive the sleep.
-    let lost = ["no longer ours", "another result counts", "the attempt failed"];
-    eventually(SOON, async || {
-        let log = app.converters[0].log();
-        if lost.iter().any(|words| log.contains(words)) { Ok(()) } else { Err(log) }
-    })
-    .await;
+    app.converters[0].learns_that_it_lost(SOON).await;
     assert_eq!(ada.conversion(&id).await["mp3_fid"], conversion["mp3_fid"]);
     media::decode_mp3(&ada.mp3(&conversion).await).expect("the winner's MP3");
     eventually(SOON, async || {

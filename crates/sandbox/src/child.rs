@@ -17,9 +17,6 @@ use crate::{
     lock_down,
 };
 
-/// Pieces of the MP3 go over the socket in this size.
-const PIECE: usize = 64 * 1024;
-
 /// Does what a child is there for and ends the process, if this is one; else returns at once.
 ///
 /// To be called first thing in `main`, while there is one thread.
@@ -47,12 +44,8 @@ fn run(socket: UnixStream, memory: u64) -> io::Result<()> {
     let start = frames::receive(&socket)?;
     let options: Options = serde_json::from_slice(&start.bytes)?;
     let input = Input::new(socket, outbox.clone(), start.number);
-    let mut sink = Output { outbox: outbox.clone(), piece: Vec::with_capacity(PIECE) };
-    let convert = || {
-        let summary = transcode::convert(input, &mut sink, &options, &mut |progress| outbox.progress(progress))?;
-        sink.flush().map_err(Error::Output)?;
-        Ok(summary)
-    };
+    let mut sink = Output(outbox.clone());
+    let convert = || transcode::convert(input, &mut sink, &options, &mut |progress| outbox.progress(progress));
     let outcome = panic::catch_unwind(AssertUnwindSafe(convert))
         .unwrap_or_else(|_| Err(Error::Internal("the engine panicked".to_owned())));
     match outcome {
@@ -98,6 +91,12 @@ impl Input {
         Self { inbox, outbox, length, position: 0, window_at: 0, window: Vec::new(), asked: None }
     }
 
+    /// What the window holds from the position on; nothing, if that is elsewhere.
+    fn rest(&self) -> &[u8] {
+        let offset = self.position.checked_sub(self.window_at).and_then(|offset| usize::try_from(offset).ok());
+        offset.and_then(|offset| self.window.get(offset..)).unwrap_or_default()
+    }
+
     /// Puts the window that begins at the position in place.
     fn fetch(&mut self) -> io::Result<()> {
         let goes_on = self.position == self.window_at + self.window.len() as u64;
@@ -132,14 +131,10 @@ impl Read for Input {
         if self.position >= self.length || buf.is_empty() {
             return Ok(0);
         }
-        let inside = |input: &Self| {
-            let offset = input.position.checked_sub(input.window_at)?;
-            input.window.get(usize::try_from(offset).ok()?..).filter(|rest| !rest.is_empty()).map(<[u8]>::len)
-        };
-        if inside(self).is_none() {
+        if self.rest().is_empty() {
             self.fetch()?;
         }
-        let rest = &self.window[(self.position - self.window_at) as usize..];
+        let rest = self.rest();
         let n = rest.len().min(buf.len());
         buf[..n].copy_from_slice(&rest[..n]);
         self.position += n as u64;
@@ -159,30 +154,15 @@ impl Seek for Input {
     }
 }
 
-/// The MP3, on its way to the parent.
-struct Output {
-    outbox: Outbox,
-    piece: Vec<u8>,
-}
-
-impl Output {
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.piece.is_empty() {
-            self.outbox.send(Kind::Write, 0, &self.piece)?;
-            self.piece.clear();
-        }
-        Ok(())
-    }
-}
+/// The MP3, on its way to the parent. The engine gathers small writes itself.
+struct Output(Outbox);
 
 impl Sink for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE { self.flush() } else { Ok(()) }
+        self.0.send(Kind::Write, 0, bytes)
     }
 
     fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.flush()?;
-        self.outbox.send(Kind::Head, offset, bytes)
+        self.0.send(Kind::Head, offset, bytes)
     }
 }

@@ -11,21 +11,11 @@ use std::{
 
 use sandbox::{Limits, Sandbox};
 use testkit::media;
-use transcode::{Error, Options, Progress, Sink};
+use transcode::{Error, FileSink, Options, Progress, Sink};
 
-struct Memory(Vec<u8>);
-
-impl Sink for Memory {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn rewrite_head(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let at = offset as usize;
-        self.0[at..at + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
+/// For an MP3 that nobody looks at.
+fn sink() -> FileSink {
+    FileSink::new(tempfile::tempfile().expect("a file"))
 }
 
 fn sandbox(limits: Limits) -> Sandbox {
@@ -64,21 +54,22 @@ fn signal(pid: i32, signal: i32) {
 
 #[test]
 fn it_makes_the_same_mp3() {
-    let (_folder, film) = film(20.0);
+    let (folder, film) = film(20.0);
+    let (inside, outside) = (folder.path().join("inside.mp3"), folder.path().join("outside.mp3"));
+    let create = |path| FileSink::create(path).expect("a file");
     let sandbox = sandbox(Limits::default());
     for options in [Options::default(), Options { loudness: Some(-16), ..Options::default() }] {
-        let mut inside = Memory(Vec::new());
         let mut told = Vec::new();
         let summary = sandbox
-            .convert(File::open(&film).expect("there"), &mut inside, &options, &mut |progress| {
+            .convert(File::open(&film).expect("there"), &mut create(&inside), &options, &mut |progress| {
                 told.push(progress);
                 ControlFlow::Continue(())
             })
             .expect("an MP3");
-        let mut outside = Memory(Vec::new());
-        let same = transcode::convert(File::open(&film).expect("there"), &mut outside, &options, &mut go_on);
+        let same = transcode::convert(File::open(&film).expect("there"), &mut create(&outside), &options, &mut go_on);
         assert_eq!(summary, same.expect("an MP3"));
-        assert!(inside.0 == outside.0, "the bytes differ");
+        let read = |path| std::fs::read(path).expect("an MP3");
+        assert!(read(&inside) == read(&outside), "the bytes differ");
         assert!(told.windows(2).all(|pair| pair[0].done <= pair[1].done), "{told:?}");
     }
 }
@@ -88,7 +79,7 @@ fn what_is_wrong_is_told_as_it_is_without_it() {
     let sandbox = sandbox(Limits::default());
     let convert = |bytes: &[u8]| {
         let input = Cursor::new(bytes.to_vec());
-        sandbox.convert(input, &mut Memory(Vec::new()), &Options::default(), &mut go_on)
+        sandbox.convert(input, &mut sink(), &Options::default(), &mut go_on)
     };
     assert!(matches!(convert(b"just a text, and not a long one"), Err(Error::NotMedia)));
     assert!(matches!(convert(b""), Err(Error::NotMedia)));
@@ -123,8 +114,7 @@ fn errors_of_reader_and_sink_are_the_callers_own() {
     let (_folder, film) = film(2.0);
     let sandbox = sandbox(Limits::default());
     let open = || File::open(&film).expect("there");
-    let mut memory = Memory(Vec::new());
-    match sandbox.convert(Unreadable(open()), &mut memory, &Options::default(), &mut go_on) {
+    match sandbox.convert(Unreadable(open()), &mut sink(), &Options::default(), &mut go_on) {
         Err(Error::Input(error)) => assert_eq!(error.raw_os_error(), Some(libc::EIO)),
         other => panic!("{other:?}"),
     }
@@ -132,7 +122,7 @@ fn errors_of_reader_and_sink_are_the_callers_own() {
         Err(Error::Output(error)) => assert_eq!(error.raw_os_error(), Some(libc::ENOSPC)),
         other => panic!("{other:?}"),
     }
-    sandbox.convert(open(), &mut memory, &Options::default(), &mut go_on).expect("the next one is not concerned");
+    sandbox.convert(open(), &mut sink(), &Options::default(), &mut go_on).expect("the next one is not concerned");
 }
 
 /// A reader that does something once the conversion is under way.
@@ -164,7 +154,7 @@ fn what_breaks_it_costs_one_conversion() {
                 children().into_iter().for_each(|child| signal(child, deadly));
             }),
         );
-        sandbox.convert(input, &mut Memory(Vec::new()), &Options::default(), &mut go_on)
+        sandbox.convert(input, &mut sink(), &Options::default(), &mut go_on)
     };
     for deadly in [libc::SIGILL, libc::SIGABRT, libc::SIGSYS] {
         let error = convert(deadly).expect_err("it died");
@@ -189,13 +179,13 @@ fn one_that_hangs_is_ended() {
         )
     };
     let began = Instant::now();
-    let error = sandbox.convert(stopped(), &mut Memory(Vec::new()), &Options::default(), &mut go_on);
+    let error = sandbox.convert(stopped(), &mut sink(), &Options::default(), &mut go_on);
     assert!(matches!(error, Err(Error::Unbearable(_))), "{error:?}");
     assert!(began.elapsed() >= Duration::from_secs(2));
 
     // Whoever does not want to wait for that is heard before.
     let mut asked = 0;
-    let cancelled = sandbox.convert(stopped(), &mut Memory(Vec::new()), &Options::default(), &mut |_| {
+    let cancelled = sandbox.convert(stopped(), &mut sink(), &Options::default(), &mut |_| {
         asked += 1;
         if asked > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -208,7 +198,7 @@ fn time_and_memory_have_an_end() {
     let (_folder, film) = film(60.0);
     let convert = |limits: Limits| {
         let input = File::open(&film).expect("there");
-        sandbox(limits).convert(input, &mut Memory(Vec::new()), &Options::default(), &mut go_on)
+        sandbox(limits).convert(input, &mut sink(), &Options::default(), &mut go_on)
     };
     let hurried = convert(Limits { time: Duration::from_millis(20), ..Limits::default() });
     assert!(matches!(hurried, Err(Error::Unbearable(_))), "{hurried:?}");

@@ -122,12 +122,7 @@ async fn a_worker_comes_back_from_the_dead(app: &mut App, ada: &User, checker: &
     app.add_converter().await;
     ada.outcome(&id).await;
     app.converters[0].signal(libc::SIGCONT);
-    let lost = ["no longer ours", "another result counts", "the attempt failed"];
-    eventually(SOON, async || {
-        let log = app.converters[0].log();
-        if lost.iter().any(|words| log.contains(words)) { Ok(()) } else { Err(log) }
-    })
-    .await;
+    app.converters[0].learns_that_it_lost(SOON).await;
 }
 
 async fn an_upload_is_sent_many_times_at_once(app: &App, ada: &User, checker: &mut Checker) {
