@@ -69,6 +69,24 @@ async fn killed_in_the_middle_of_ten_jobs_it_finishes_each_exactly_once() {
     .await;
 }
 
+/// As a terminal sends it: to the whole group of processes.
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_by_a_key_in_mid_conversion_it_goes_on_at_the_next_start() {
+    let mut app =
+        AllInOne::start_with(Setup { env: vec![("SHUTDOWN_GRACE", "1s".to_owned())], ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mkv");
+    media::film(&film, 300.0, &media::Film::default()).expect("a film");
+    let id = ada.submit(&film).await;
+    eventually(SOON, async || ada.conversion(&id).await["state"] == "converting").await;
+    let group = -i32::try_from(app.program.id()).expect("small");
+    // SAFETY: kill takes two numbers; the group is the program's own.
+    assert_eq!(unsafe { libc::kill(group, libc::SIGINT) }, 0);
+    assert!(app.program.ended(SOON).await.success());
+    app.program.restart().await;
+    assert_eq!(ada.outcome(&id).await["state"], "done");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_mid_upload_it_keeps_nothing_of_it() {
     let env = vec![("UPLOAD_DEADLINE", "2s".to_owned())];

@@ -15,9 +15,11 @@ use crate::{
     NAME,
     frames::{self, Kind},
     lock_down,
+    process::serve_forks,
 };
 
-/// Does what a child is there for and ends the process, if this is one; else returns at once.
+/// Is a child, copied for one conversion, or the process that is copied, and ends with the process,
+/// if that was started for it; else returns at once.
 ///
 /// To be called first thing in `main`, while there is one thread.
 pub fn run_if_child() {
@@ -27,9 +29,13 @@ pub fn run_if_child() {
     }
     let memory = arguments.next().and_then(|text| text.to_str()?.parse().ok()).unwrap_or_default();
     // SAFETY: the parent put its socket in the place of standard input, and nobody else has it.
-    let socket = unsafe { UnixStream::from_raw_fd(0) };
+    let control = unsafe { UnixStream::from_raw_fd(0) };
     // A parent that is gone is told by the socket's end, here as everywhere.
-    let code = i32::from(run(socket, memory).is_err());
+    let ended = match serve_forks(control) {
+        Ok(Some(socket)) => run(socket, memory),
+        other => other.map(drop),
+    };
+    let code = i32::from(ended.is_err());
     // SAFETY: _exit may be called at any time. Threads that still encode are not waited for.
     unsafe { libc::_exit(code) }
 }

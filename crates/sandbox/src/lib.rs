@@ -10,13 +10,14 @@
 //! store ← sink   ←┘
 //! ```
 //!
-//! The child is the same program, started anew under another name: its `main` begins with
-//! [`run_if_child`].
+//! Where the children come from is told in `process`: the same program is started once under
+//! another name (its `main` begins with [`run_if_child`]), and copied for each conversion.
 
 mod child;
 mod frames;
 mod lockdown;
 mod parent;
+mod process;
 
 pub use child::run_if_child;
 pub use lockdown::lock_down;

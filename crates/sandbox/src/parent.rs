@@ -6,14 +6,10 @@ use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::{
-            net::UnixStream,
-            process::{CommandExt, ExitStatusExt},
-        },
+        fd::AsRawFd,
+        unix::{net::UnixStream, process::ExitStatusExt},
     },
-    path::PathBuf,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread::available_parallelism,
     time::{Duration, Instant},
@@ -23,16 +19,14 @@ use anyhow::{Context, bail};
 use transcode::{Error, HEAD_MAX, Options, Progress, Sink, Summary};
 
 use crate::{
-    NAME,
     frames::{self, Frame, Kind},
+    process::{ForkServer, Process, START},
 };
 
 /// Bytes of the video that the child gets at once.
 const WINDOW: usize = 64 * 1024;
 /// How often a caller is asked whether it still wants the MP3.
 const TICK: Duration = Duration::from_millis(100);
-/// No program takes longer to start.
-const START: Duration = Duration::from_secs(30);
 /// No film is split into more MP3s.
 const CHAPTERS: u64 = 1_000;
 /// No MP3 has more bytes a second.
@@ -60,21 +54,20 @@ impl Default for Limits {
 pub struct Sandbox {
     program: PathBuf,
     limits: Limits,
-    /// Children that are ready: a conversion need not wait for a program to start.
-    ready: Mutex<Vec<Child>>,
+    server: Mutex<ForkServer>,
 }
 
 impl Sandbox {
-    /// `program`'s `main` begins with [`run_if_child`](crate::run_if_child). The first child is
-    /// started here.
+    /// `program`'s `main` begins with [`run_if_child`](crate::run_if_child). A first child is
+    /// started here, for a trial.
     ///
     /// # Errors
     /// When it cannot be, or the system does not let it be locked up.
     pub fn new(program: impl Into<PathBuf>, limits: Limits) -> anyhow::Result<Self> {
-        let sandbox = Self { program: program.into(), limits, ready: Mutex::default() };
-        let mut first = sandbox.start()?;
-        first.wait_until_ready()?;
-        sandbox.ready.lock().unwrap_or_else(PoisonError::into_inner).push(first);
+        let program = program.into();
+        let server = start(&program, &limits)?;
+        let sandbox = Self { program, limits, server: Mutex::new(server) };
+        sandbox.child()?;
         Ok(sandbox)
     }
 
@@ -88,47 +81,36 @@ impl Sandbox {
         options: &Options,
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
-        let mut child = self.take().map_err(|error| Error::Internal(format!("{error:#}")))?;
+        let mut child = self.child().map_err(|error| Error::Internal(format!("{error:#}")))?;
         let job = Job { limits: &self.limits, options, input, sink, on_progress, input_error: None, written: 0 };
-        let outcome = job.run(&mut child);
-        drop(child);
-        // The next one starts while nobody waits for it.
-        match self.start() {
-            Ok(next) => self.ready.lock().unwrap_or_else(PoisonError::into_inner).push(next),
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "no child could be started ahead"),
-        }
-        outcome
+        job.run(&mut child)
     }
 
     /// A child that waits for a job.
-    fn take(&self) -> anyhow::Result<Child> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // One that was ended while it waited says nothing about its successor.
-        if let Some(mut child) = ready
-            && child.wait_until_ready().is_ok()
-        {
-            return Ok(child);
-        }
-        let mut child = self.start()?;
+    fn child(&self) -> anyhow::Result<Child> {
+        let mut child = self.fork().context("the child that converts could not be started")?;
         child.wait_until_ready()?;
         Ok(child)
     }
 
-    fn start(&self) -> anyhow::Result<Child> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(self.limits.silence.max(START)))?;
-        let process = Command::new(&self.program)
-            .arg0(NAME)
-            .arg(self.limits.memory.to_string())
-            .env_clear()
-            .current_dir("/")
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("the child that converts could not be started")?;
-        Ok(Child { process, socket: ours, is_ready: false })
+    fn fork(&self) -> anyhow::Result<Child> {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let (process, socket) = match server.fork() {
+            Ok(child) => child,
+            // It was ended; that says nothing about its successor.
+            Err(error) => {
+                tracing::warn!(%error, "the process that is copied for conversions is started anew");
+                *server = start(&self.program, &self.limits)?;
+                server.fork()?
+            }
+        };
+        socket.set_read_timeout(Some(self.limits.silence.max(START)))?;
+        Ok(Child { process, socket })
     }
+}
+
+fn start(program: &Path, limits: &Limits) -> anyhow::Result<ForkServer> {
+    ForkServer::start(program, limits.memory).context("the child that converts could not be started")
 }
 
 /// The most memory, in bytes, that any child had so far; of those that have ended.
@@ -143,34 +125,21 @@ pub fn most_memory() -> u64 {
     usage.ru_maxrss as u64 * unit
 }
 
-/// A process that ends with this.
+/// A process that ends with this, and what it says.
 #[derive(Debug)]
 struct Child {
-    process: std::process::Child,
+    process: Process,
     socket: UnixStream,
-    is_ready: bool,
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // Both fail only for one that has ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Child {
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        if self.is_ready {
-            return Ok(());
-        }
         let frame = frames::receive(&self.socket).context("the child that converts did not start")?;
         match frame.kind {
-            Kind::Ready => self.is_ready = true,
+            Kind::Ready => Ok(()),
             Kind::Exposed => bail!("the child that converts cannot be locked up: {}", frame.text()),
             _ => bail!("the child that converts did not begin as it should"),
         }
-        Ok(())
     }
 
     /// Waits a moment for a frame to begin.
@@ -189,10 +158,11 @@ impl Child {
     /// Why it has ended, when its socket says so.
     fn cause_of_death(&mut self) -> Error {
         // It may have closed the socket only.
-        let _ = self.process.kill();
-        match self.process.wait().map(|status| (status.signal(), status.code())) {
+        match self.process.end().map(|status| (status.signal(), status.code())) {
             // The system's way to get memory back, most likely; or an operator's.
-            Ok((Some(libc::SIGKILL), _)) => Error::Internal("the conversion was killed".to_owned()),
+            Ok((Some(libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP), _)) => {
+                Error::Internal("the conversion was killed".to_owned())
+            }
             Ok((Some(signal), _)) => Error::Unbearable(format!("the decoder broke down over it (signal {signal})")),
             Ok((_, code)) => Error::Internal(format!("the conversion ended by itself ({code:?})")),
             Err(error) => Error::Internal(format!("the conversion is lost: {error}")),

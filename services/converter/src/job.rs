@@ -205,7 +205,8 @@ impl Worker {
 
     /// Keeps the lease, until there is a reason to stop.
     async fn watch(&self, job: &Job, percent: &AtomicU8) -> Ended {
-        let mut tick = tokio::time::interval(TICK);
+        // The first is due a while after the lease, which short films do not last.
+        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
         let grace = async {

@@ -34,7 +34,7 @@ fn film(seconds: f64) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The children of this test that convert or wait to.
+/// The children of this test: the process that is copied, and its copies.
 fn children() -> Vec<i32> {
     let me = std::process::id().to_string();
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();
@@ -45,6 +45,13 @@ fn children() -> Vec<i32> {
         stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(&me)
     })
     .collect()
+}
+
+/// Sends `number` to the children that are not among `idle`: to the one that converts.
+fn interrupt(idle: &[i32], number: i32) {
+    let converting: Vec<_> = children().into_iter().filter(|child| !idle.contains(child)).collect();
+    assert_eq!(converting.len(), 1);
+    signal(converting[0], number);
 }
 
 fn signal(pid: i32, signal: i32) {
@@ -148,21 +155,49 @@ fn what_breaks_it_costs_one_conversion() {
     let (_folder, film) = film(5.0);
     let sandbox = sandbox(Limits::default());
     let convert = |deadly: i32| {
-        let input = Meanwhile(
-            File::open(&film).expect("there"),
-            Some(|| {
-                children().into_iter().for_each(|child| signal(child, deadly));
-            }),
-        );
+        let idle = children();
+        let input = Meanwhile(File::open(&film).expect("there"), Some(move || interrupt(&idle, deadly)));
         sandbox.convert(input, &mut sink(), &Options::default(), &mut go_on)
     };
     for deadly in [libc::SIGILL, libc::SIGABRT, libc::SIGSYS] {
         let error = convert(deadly).expect_err("it died");
         assert!(matches!(&error, Error::Unbearable(_)) && error.is_final(), "{error}");
     }
-    let error = convert(libc::SIGKILL).expect_err("it died");
-    assert!(!error.is_final(), "the system may have been short of memory: {error}");
+    for from_outside in [libc::SIGKILL, libc::SIGTERM, libc::SIGINT] {
+        let error = convert(from_outside).expect_err("it died");
+        assert!(!error.is_final(), "nothing is wrong with the film: {error}");
+    }
     convert(0).expect("the next one is not concerned");
+    assert_eq!(children().len(), 1, "only the process that is copied is left");
+}
+
+#[test]
+fn the_process_that_is_copied_may_end() {
+    let (_folder, film) = film(2.0);
+    let sandbox = sandbox(Limits::default());
+    let first = children();
+    first.iter().for_each(|child| signal(*child, libc::SIGKILL));
+    let convert = || sandbox.convert(File::open(&film).expect("there"), &mut sink(), &Options::default(), &mut go_on);
+    convert().expect("from its successor");
+    assert_ne!(children(), first);
+    convert().expect("and once more");
+}
+
+#[test]
+fn a_key_pressed_at_the_terminal_does_not_reach_it() {
+    let (_folder, film) = film(2.0);
+    let sandbox = sandbox(Limits::default());
+    // SAFETY: getpgid takes a number.
+    let group = |pid| unsafe { libc::getpgid(pid) };
+    let own_group = group(0);
+    let look = Some(move || {
+        for child in children() {
+            let group = group(child);
+            assert!(group > 0 && group != own_group);
+        }
+    });
+    let input = Meanwhile(File::open(&film).expect("there"), look);
+    sandbox.convert(input, &mut sink(), &Options::default(), &mut go_on).expect("an MP3");
 }
 
 #[test]
@@ -171,12 +206,8 @@ fn one_that_hangs_is_ended() {
     let limits = Limits { silence: Duration::from_secs(2), ..Limits::default() };
     let sandbox = sandbox(limits);
     let stopped = || {
-        Meanwhile(
-            File::open(&film).expect("there"),
-            Some(|| {
-                children().into_iter().for_each(|child| signal(child, libc::SIGSTOP));
-            }),
-        )
+        let idle = children();
+        Meanwhile(File::open(&film).expect("there"), Some(move || interrupt(&idle, libc::SIGSTOP)))
     };
     let began = Instant::now();
     let error = sandbox.convert(stopped(), &mut sink(), &Options::default(), &mut go_on);
@@ -190,7 +221,7 @@ fn one_that_hangs_is_ended() {
         if asked > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert!(matches!(cancelled, Err(Error::Cancelled)), "{cancelled:?}");
-    assert!(children().len() <= 1, "only the one that waits for the next conversion is left");
+    assert_eq!(children().len(), 1, "only the process that is copied is left");
 }
 
 #[test]
