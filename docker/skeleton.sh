@@ -4,7 +4,7 @@
 # as good as a dependency, and its C code takes a while.
 set -eu
 find . -type f ! -path './crates/lame/*' \
-    ! -name Cargo.toml ! -path ./Cargo.lock ! -path './docker/*.sh' \
+    ! -name Cargo.toml ! -path ./Cargo.lock ! -path ./docker/build.sh \
     ! -path '*/src/lib.rs' ! -path '*/src/main.rs' ! -path '*/src/bin/*' ! -path '*/build.rs' -delete
 find . -type d -empty -delete
 find . -name lib.rs ! -path './crates/lame/*' | while read -r source; do : > "$source"; done

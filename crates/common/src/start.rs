@@ -1,6 +1,6 @@
 //! The first and the last thing a service's process does.
 
-use std::{process::ExitCode, time::Duration};
+use std::{pin::Pin, process::ExitCode, time::Duration};
 
 use tokio::net::TcpListener;
 
@@ -8,6 +8,12 @@ use crate::{CancellationToken, Env, meters, telemetry, trace};
 
 /// `EX_CONFIG` would be 78; linkerd and sysexits use 64 for "used the wrong way", and so do we.
 const EXIT_CONFIGURATION: u8 = 64;
+
+/// A service at work.
+///
+/// A box, since the compiler puts the body of an `async fn` into every crate that awaits it: the
+/// box keeps a service in its own library, where the programs that hold it only link it.
+pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// Reads the configuration, binds `HTTP_ADDR`, runs the service and stops it on SIGTERM or SIGINT.
 ///

@@ -9,7 +9,7 @@ mod token;
 mod users;
 
 use anyhow::Context;
-use common::{CancellationToken, Env, Secret, client::Proxies, serve};
+use common::{CancellationToken, Env, Secret, client::Proxies, serve, start::Running};
 use tokio::net::TcpListener;
 
 use crate::{password::Passwords, routes::App, standing::Standing, throttle::Throttle, token::Tokens, users::Users};
@@ -88,7 +88,11 @@ impl Config {
 }
 
 /// Answers on `listener` until `shutdown`. A database server need not be up yet.
-pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Running {
+    Box::pin(run_all(config, listener, shutdown))
+}
+
+async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     routes::describe();
     let app = App {
         users: Users::connect(&config.database).await.context("DATABASE_URL")?,

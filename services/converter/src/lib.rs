@@ -12,6 +12,7 @@ use blobs::Blobs;
 use common::{
     CancellationToken, Env, Id, Secret,
     serve::{self, Limits, Readiness},
+    start::Running,
 };
 use jobs::{HERE_EVERY, Jobs};
 use queue::Queue;
@@ -89,7 +90,11 @@ pub fn lock_up(limits: sandbox::Limits) -> anyhow::Result<Sandbox> {
 }
 
 /// Works until `shutdown`, then until the running jobs are finished or given back.
-pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Running {
+    Box::pin(run_all(config, listener, shutdown))
+}
+
+async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     meters::describe(config.workers);
     let sandbox = match config.sandbox.clone() {
         Some(limits) => {

@@ -22,6 +22,7 @@ use common::{
     CancellationToken, Env, Secret,
     client::Proxies,
     serve::{self, Limits, Readiness},
+    start::Running,
 };
 use jobs::Jobs;
 use queue::Queue;
@@ -113,7 +114,11 @@ struct App {
 }
 
 /// Serves until `shutdown`; uploads that are running then are finished first.
-pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Running {
+    Box::pin(run_all(config, listener, shutdown))
+}
+
+async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     gauges::describe();
     let videos = Blobs::connect(&config.blobs, "videos").await?;
     let mp3s = Blobs::connect(&config.blobs, "mp3s").await?;

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use common::{
     CancellationToken, Env, Secret,
     serve::{self, Readiness},
+    start::Running,
 };
 use jobs::Jobs;
 use queue::Queue;
@@ -82,7 +83,11 @@ impl Config {
 }
 
 /// Works until `shutdown`, then until the mails under way are sent.
-pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Running {
+    Box::pin(run_all(config, listener, shutdown))
+}
+
+async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     job::describe();
     let options = queue::Options {
         name: "notification".to_owned(),
