@@ -54,6 +54,12 @@ soak: export NEMESIS_MINUTES := $(or $(MINUTES),30)
 soak: setup programs ## faults of every kind under load, MINUTES=30 long; SEED=… repeats an order
 	$(if $(SEED),NEMESIS_SEED=$(SEED)) $(WITH_SERVERS) -- cargo nextest run --locked --workspace --test reliability --profile soak
 
+.PHONY: load
+load: export LOAD_MINUTES := $(or $(MINUTES),10)
+load: export LOAD_CLIENTS := $(or $(CLIENTS),200)
+load: setup programs ## many clients that upload at once, CLIENTS=200 of them for MINUTES=10
+	$(WITH_SERVERS) -- cargo nextest run --locked --workspace --test reliability --profile load
+
 .PHONY: bench
 bench: ## measures upload, download, conversion and memory, beside references
 	scripts/setup.sh bench

@@ -13,5 +13,5 @@ pub use all_in_one::AllInOne;
 pub use app::{App, Setup, Wires};
 pub use checker::{Checker, Due, Ends};
 pub use product::{Files, Kept, Product};
-pub use service::Service;
+pub use service::{Service, memory};
 pub use user::{User, text};

@@ -139,11 +139,20 @@ impl Service {
         eventually(within, || ready(self.process.exited().ok().flatten())).await
     }
 
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The most memory that it ever had, in bytes (Linux).
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kib.expect("the kernel tells a running program's peak memory") * 1024
+        memory(self.id(), "VmHWM")
     }
+}
+
+/// The memory of a running program, in bytes: what it has (`VmRSS`), or had at the most (`VmHWM`). Linux.
+pub fn memory(id: u32, which: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kib.expect("the kernel tells a running program's memory") * 1024
 }

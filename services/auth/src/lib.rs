@@ -1,6 +1,7 @@
 //! Who somebody is: accounts in MySQL or SQLite, passwords as argon2id hashes, sessions as signed tokens.
 
 pub mod accounts;
+mod hasher;
 mod password;
 mod routes;
 mod standing;

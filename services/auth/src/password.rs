@@ -1,15 +1,20 @@
 //! Passwords: argon2id hashes, and the plain text that old installations left behind.
 
-use std::{str::FromStr, sync::Arc};
+use std::{
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use anyhow::{Context, anyhow};
 use argon2::{
-    Algorithm, Argon2, Params,
+    Algorithm, Params,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use common::{Error, Result};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
+
+use crate::hasher::Hasher;
 
 /// Longer passwords are refused before any work is done for them.
 pub const LONGEST: usize = 1_024;
@@ -34,6 +39,8 @@ const WAITING: usize = 64;
 /// Some more may wait; who comes when there are too many hears at once that auth is unavailable.
 pub struct Passwords {
     cores: Arc<Semaphore>,
+    /// Those that have no work now. Each holds its 19 MiB, and there are never more than cores.
+    hashers: Arc<Mutex<Vec<Hasher>>>,
     /// For those at work and those that wait.
     places: Arc<Semaphore>,
     /// Checked in the place of a hash that is not there, for the time it takes.
@@ -48,7 +55,7 @@ impl Passwords {
 
     async fn on_cores(cores: usize, places: usize) -> anyhow::Result<Self> {
         let (cores, places) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(places)));
-        let mut passwords = Self { cores, places, dummy: Arc::from("") };
+        let mut passwords = Self { cores, hashers: Arc::default(), places, dummy: Arc::from("") };
         passwords.dummy = passwords.hash("nobody's password").await?.into();
         Ok(passwords)
     }
@@ -56,46 +63,51 @@ impl Passwords {
     /// The PHC string to store for a password.
     pub async fn hash(&self, password: &str) -> Result<String> {
         let password = password.to_owned();
-        Ok(self.on_a_core(move || hash(&password)).await??)
+        Ok(self.on_a_core(move |hasher| hash(hasher, &password)).await??)
     }
 
     /// Compares a password with what is stored, or with nothing when there is no such user.
     /// Wrong answers take equally long: a stranger cannot tell who has an account.
     pub async fn check(&self, stored: Option<String>, given: &str) -> Result<Verdict> {
         let (given, dummy) = (given.to_owned(), self.dummy.clone());
-        Ok(self.on_a_core(move || check(stored.as_deref(), &given, &dummy)).await??)
+        Ok(self.on_a_core(move |hasher| check(hasher, stored.as_deref(), &given, &dummy)).await??)
     }
 
-    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce(&Hasher) -> T + Send + 'static) -> Result<T> {
         let full = |_| anyhow!("too many passwords wait to be checked");
         let place = self.places.clone().try_acquire_owned().map_err(full).map_err(Error::unavailable("auth"))?;
         let core = self.cores.clone().acquire_owned().await.context("the cores are never closed")?;
         // Both permits go along: work whose client has left still occupies its core.
+        let hashers = self.hashers.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permits = (place, core);
-            work()
+            let hashers = || hashers.lock().unwrap_or_else(PoisonError::into_inner);
+            let hasher = hashers().pop().unwrap_or_default();
+            let done = work(&hasher);
+            hashers().push(hasher);
+            done
         });
         Ok(task.await.context("hashing a password did not end well")?)
     }
 }
 
-fn check(stored: Option<&str>, given: &str, dummy: &str) -> anyhow::Result<Verdict> {
+fn check(hasher: &Hasher, stored: Option<&str>, given: &str, dummy: &str) -> anyhow::Result<Verdict> {
     let Some(stored) = stored else {
-        verify(&parse(dummy).context("the dummy is a hash")?, given);
+        verify(hasher, &parse(dummy).context("the dummy is a hash")?, given);
         return Ok(Verdict::Wrong);
     };
     if let Some(phc) = parse(stored) {
-        if !verify(&phc, given) {
+        if !verify(hasher, &phc, given) {
             return Ok(Verdict::Wrong);
         }
-        let rewrite = if is_current(&phc) { None } else { Some(hash(given)?) };
+        let rewrite = if is_current(&phc) { None } else { Some(hash(hasher, given)?) };
         return Ok(Verdict::Right { rewrite });
     }
     // An old row in plain text. No password at all is no password that fits.
     if !stored.is_empty() && bool::from(stored.as_bytes().ct_eq(given.as_bytes())) {
-        return Ok(Verdict::Right { rewrite: Some(hash(given)?) });
+        return Ok(Verdict::Right { rewrite: Some(hash(hasher, given)?) });
     }
-    verify(&parse(dummy).context("the dummy is a hash")?, given);
+    verify(hasher, &parse(dummy).context("the dummy is a hash")?, given);
     Ok(Verdict::Wrong)
 }
 
@@ -112,14 +124,14 @@ fn is_current(phc: &PasswordHash) -> bool {
         && Params::try_from(phc).is_ok_and(|params| cost(&params) == cost(&Params::default()))
 }
 
-fn verify(phc: &PasswordHash, given: &str) -> bool {
+fn verify(hasher: &Hasher, phc: &PasswordHash, given: &str) -> bool {
     metrics::counter!("auth_password_hashes_total", "kind" => "check").increment(1);
-    Argon2::default().verify_password(given.as_bytes(), phc).is_ok()
+    hasher.verify_password(given.as_bytes(), phc).is_ok()
 }
 
-fn hash(password: &str) -> anyhow::Result<String> {
+fn hash(hasher: &Hasher, password: &str) -> anyhow::Result<String> {
     metrics::counter!("auth_password_hashes_total", "kind" => "make").increment(1);
-    let phc = Argon2::default().hash_password(password.as_bytes());
+    let phc = hasher.hash_password(password.as_bytes());
     phc.map(|phc| phc.to_string()).map_err(|e| anyhow!("cannot hash a password: {e}"))
 }
 
@@ -127,9 +139,17 @@ fn hash(password: &str) -> anyhow::Result<String> {
 mod tests {
     use argon2::{Argon2, Params, password_hash::PasswordHasher};
 
-    use super::{Error, Passwords, Verdict, check, hash, is_current, parse};
+    use super::{Error, Hasher, Passwords, Verdict, is_current, parse};
 
     const KEEP: Verdict = Verdict::Right { rewrite: None };
+
+    fn hash(password: &str) -> anyhow::Result<String> {
+        super::hash(&Hasher::default(), password)
+    }
+
+    fn check(stored: Option<&str>, given: &str, dummy: &str) -> anyhow::Result<Verdict> {
+        super::check(&Hasher::default(), stored, given, dummy)
+    }
 
     fn dummy() -> String {
         hash("dummy").expect("a hash")
@@ -161,6 +181,21 @@ mod tests {
         let refused = answers.iter().filter(|answer| matches!(answer, Err(Error::Unavailable { .. }))).count();
         assert_eq!((checked, refused), (3, 17));
         assert!(passwords.check(None, "guess").await.is_ok(), "it is over");
+    }
+
+    /// Hashes take 19 MiB each, and no more than two are made at once.
+    #[cfg(target_os = "linux")]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn memory_does_not_grow_with_each_password() {
+        let passwords = Passwords::on_cores(2, 200).await.expect("made");
+        for _ in 0..2 {
+            let flood = (0..20).map(|_| passwords.check(None, "guess"));
+            futures_util::future::join_all(flood).await;
+        }
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+        let most: u64 = most.trim().trim_end_matches(" kB").parse().expect("a number");
+        assert!(most < 100 * 1_024, "{most} kB");
     }
 
     #[test]

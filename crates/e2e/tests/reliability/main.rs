@@ -3,6 +3,7 @@
 //! state checked.
 
 mod crashes;
+mod load;
 mod mutants;
 mod nemesis;
 mod post;
