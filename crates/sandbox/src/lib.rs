@@ -14,9 +14,13 @@
 //! [`run_if_child`].
 
 mod child;
-mod frames;
+#[doc(hidden)]
+pub mod frames;
+mod line;
 mod lockdown;
 mod parent;
+#[doc(hidden)]
+pub mod report;
 
 pub use child::run_if_child;
 pub use lockdown::lock_down;
