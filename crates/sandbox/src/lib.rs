@@ -14,14 +14,20 @@
 //! another name (its `main` begins with [`run_if_child`]), and copied for each conversion.
 
 mod child;
-mod frames;
+#[doc(hidden)]
+pub mod frames;
+mod line;
 mod lockdown;
 mod parent;
 mod process;
+#[doc(hidden)]
+pub mod report;
 
 pub use child::run_if_child;
 pub use lockdown::lock_down;
 pub use parent::{Limits, Sandbox, most_memory};
+#[doc(hidden)]
+pub use process::serve_forks;
 
 /// What the child is called, instead of by the path of its program.
 const NAME: &str = "mp3converter-sandbox";

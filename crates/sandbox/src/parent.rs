@@ -5,13 +5,10 @@ use std::{
     mem::MaybeUninit,
     num::NonZeroUsize,
     ops::ControlFlow,
-    os::{
-        fd::AsRawFd,
-        unix::{net::UnixStream, process::ExitStatusExt},
-    },
+    os::unix::{net::UnixStream, process::ExitStatusExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    thread::available_parallelism,
+    thread::{available_parallelism, sleep},
     time::{Duration, Instant},
 };
 
@@ -20,13 +17,15 @@ use transcode::{Error, HEAD_MAX, Options, Progress, Sink, Summary};
 
 use crate::{
     frames::{self, Frame, Kind},
+    line::Line,
     process::{ForkServer, Process, START},
+    report::{self, misbehaved},
 };
 
 /// Bytes of the video that the child gets at once.
 const WINDOW: usize = 64 * 1024;
-/// How often a caller is asked whether it still wants the MP3.
-const TICK: Duration = Duration::from_millis(100);
+/// A process whose socket has closed is gone within that, or lives on and is up to something.
+const LAST_BREATH: Duration = Duration::from_secs(2);
 /// No film is split into more MP3s.
 const CHAPTERS: u64 = 1_000;
 /// No MP3 has more bytes a second.
@@ -82,8 +81,8 @@ impl Sandbox {
         on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Summary, Error> {
         let mut child = self.child().map_err(|error| Error::Internal(format!("{error:#}")))?;
-        let job = Job { limits: &self.limits, options, input, sink, on_progress, input_error: None, written: 0 };
-        job.run(&mut child)
+        let job = Job { options, input, length: 0, sink, input_error: None, written: 0 };
+        job.run(&mut child, &self.limits, on_progress)
     }
 
     /// A child that waits for a job.
@@ -142,22 +141,15 @@ impl Child {
         }
     }
 
-    /// Waits a moment for a frame to begin.
-    fn speaks(&self) -> io::Result<bool> {
-        let mut socket = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one structure, which lives through the call.
-        match unsafe { libc::poll(&mut socket, 1, TICK.as_millis() as libc::c_int) } {
-            -1 => {
-                let error = io::Error::last_os_error();
-                if error.kind() == ErrorKind::Interrupted { Ok(false) } else { Err(error) }
-            }
-            count => Ok(count > 0),
-        }
-    }
-
     /// Why it has ended, when its socket says so.
     fn cause_of_death(&mut self) -> Error {
-        // It may have closed the socket only.
+        let began = Instant::now();
+        while let Ok(None) = self.process.ended() {
+            if began.elapsed() > LAST_BREATH {
+                return misbehaved();
+            }
+            sleep(Duration::from_millis(5));
+        }
         match self.process.end().map(|status| (status.signal(), status.code())) {
             // The system's way to get memory back, most likely; or an operator's.
             Ok((Some(libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP), _)) => {
@@ -172,90 +164,116 @@ impl Child {
 
 /// One conversion.
 struct Job<'a, R> {
-    limits: &'a Limits,
     options: &'a Options,
     input: R,
+    /// Of the input.
+    length: u64,
     sink: &'a mut dyn Sink,
-    on_progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
     /// The reader's own error, of which the child knows the text only.
     input_error: Option<io::Error>,
     written: u64,
 }
 
+/// How a conversion stops before its end.
+enum Stop {
+    /// For this reason.
+    For(Error),
+    /// Nothing comes from the child any more, nor goes there.
+    Socket(io::Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::For(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
 impl<R: Read + Seek> Job<'_, R> {
-    fn run(mut self, child: &mut Child) -> Result<Summary, Error> {
-        let length = self.input.seek(SeekFrom::End(0)).map_err(Error::Input)?;
+    fn run(
+        mut self,
+        child: &mut Child,
+        limits: &Limits,
+        on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Summary, Error> {
+        self.length = self.input.seek(SeekFrom::End(0)).map_err(Error::Input)?;
+        let mut line = Line::new(&child.socket, limits, on_progress).map_err(internal)?;
+        let outcome = self.converse(&mut line);
+        let verdict = line.verdict();
+        match outcome {
+            Ok(summary) => Ok(summary),
+            Err(Stop::For(error)) => Err(error),
+            Err(Stop::Socket(error)) => Err(match (verdict, error.kind()) {
+                (Some(verdict), _) => verdict,
+                (None, ErrorKind::InvalidData) => misbehaved(),
+                _ => child.cause_of_death(),
+            }),
+        }
+    }
+
+    fn converse(&mut self, line: &mut Line<'_>) -> Result<Summary, Stop> {
         let mut options = self.options.clone();
         // It has no way to find out.
         options.threads = options.threads.or_else(|| available_parallelism().ok()).or(NonZeroUsize::new(1));
         let json = serde_json::to_vec(&options).map_err(|error| Error::Internal(error.to_string()))?;
-        if frames::send(&child.socket, Kind::Start, length, &json).is_err() {
-            return Err(child.cause_of_death());
-        }
-        let (began, mut heard, mut asked) = (Instant::now(), Instant::now(), Instant::now());
-        let mut progress = Progress::default();
+        frames::send(&mut *line, Kind::Start, self.length, &json)?;
         loop {
-            if asked.elapsed() >= TICK {
-                asked = Instant::now();
-                if (self.on_progress)(progress).is_break() {
-                    return Err(Error::Cancelled);
-                }
-            }
-            if began.elapsed() > self.limits.time {
-                return Err(Error::Unbearable("it takes too long".to_owned()));
-            }
-            if !child.speaks().map_err(internal)? {
-                if heard.elapsed() > self.limits.silence {
-                    return Err(Error::Unbearable("the decoder got stuck in it".to_owned()));
-                }
-                continue;
-            }
-            let frame = match frames::receive(&child.socket) {
-                Ok(frame) => frame,
-                Err(error) if error.kind() == ErrorKind::InvalidData => return Err(misbehaved()),
-                Err(_) => return Err(child.cause_of_death()),
-            };
+            line.check()?;
+            let frame = frames::receive(&mut *line)?;
             match frame.kind {
-                Kind::Progress => progress = parse(&frame)?,
-                Kind::Done => return self.done(&frame),
-                Kind::Failed => return Err(self.failed(&frame)?),
-                _ => self.serve(child, frame)?,
+                Kind::Progress => line.progress = report::progress(&frame.bytes)?,
+                Kind::Done => return Ok(report::summary(&frame.bytes, self.written, self.options)?),
+                Kind::Failed => return Err(self.failed(&frame)?.into()),
+                _ => self.serve(line, frame)?,
             }
-            // The store's time is not the child's.
-            heard = Instant::now();
+            line.listen();
         }
     }
 
-    fn serve(&mut self, child: &mut Child, frame: Frame) -> Result<(), Error> {
+    fn serve(&mut self, line: &mut Line<'_>, frame: Frame) -> Result<(), Stop> {
         match frame.kind {
-            Kind::Read => {
-                let sent = match self.read(frame.number) {
-                    Ok(bytes) => frames::send(&child.socket, Kind::Bytes, frame.number, &bytes),
+            // The end itself may be asked for.
+            Kind::Read if frame.number <= self.length => {
+                let read = self.read(frame.number);
+                line.listen();
+                let sent = match read {
+                    Ok(bytes) => frames::send(line, Kind::Bytes, frame.number, &bytes),
                     Err(error) => {
                         let why = error.to_string();
                         self.input_error = Some(error);
-                        frames::send(&child.socket, Kind::Broken, 0, why.as_bytes())
+                        frames::send(line, Kind::Broken, 0, why.as_bytes())
                     }
                 };
-                sent.map_err(|_| child.cause_of_death())
+                match sent {
+                    // One that reads ahead may be done and gone before it has its answer: what it
+                    // said last is still to be heard.
+                    Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+                    sent => sent?,
+                }
             }
             Kind::Write => {
                 self.written += frame.bytes.len() as u64;
                 if self.written > self.most() {
-                    return Err(misbehaved());
+                    return Err(misbehaved().into());
                 }
-                self.sink.write(&frame.bytes).map_err(Error::Output)
+                self.sink.write(&frame.bytes).map_err(Error::Output)?;
             }
             Kind::Head => {
                 let end = frame.number.saturating_add(frame.bytes.len() as u64);
                 let reach = if self.options.split.is_some() { u64::MAX } else { HEAD_MAX as u64 };
                 if end > self.written.min(reach) {
-                    return Err(misbehaved());
+                    return Err(misbehaved().into());
                 }
-                self.sink.rewrite_head(frame.number, &frame.bytes).map_err(Error::Output)
+                self.sink.rewrite_head(frame.number, &frame.bytes).map_err(Error::Output)?;
             }
-            _ => Err(misbehaved()),
+            _ => return Err(misbehaved().into()),
         }
+        Ok(())
     }
 
     /// Bytes that there can be: the engine keeps to its options, but what comes from the
@@ -274,26 +292,12 @@ impl<R: Read + Seek> Job<'_, R> {
         Ok(window)
     }
 
-    fn done(&self, frame: &Frame) -> Result<Summary, Error> {
-        let summary: Summary = parse(frame)?;
-        if summary.bytes_out == self.written { Ok(summary) } else { Err(misbehaved()) }
-    }
-
     fn failed(&mut self, frame: &Frame) -> Result<Error, Error> {
-        Ok(match parse(frame)? {
+        Ok(match report::failure(&frame.bytes)? {
             Error::Input(error) => Error::Input(self.input_error.take().unwrap_or(error)),
             other => other,
         })
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, Error> {
-    serde_json::from_slice(&frame.bytes).map_err(|_| misbehaved())
-}
-
-/// Somebody else's code may be running in the child.
-fn misbehaved() -> Error {
-    Error::Unbearable("it led the decoder astray".to_owned())
 }
 
 fn internal(error: io::Error) -> Error {

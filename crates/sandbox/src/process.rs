@@ -43,17 +43,26 @@ impl Process {
         Ok(Self { pid, ended: None })
     }
 
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.wait(WaitOptions::NOHANG)
+    }
+
     /// Ends it, if it has not ended by itself, and says how that was.
     pub fn end(&mut self) -> io::Result<ExitStatus> {
-        if let Some(status) = self.ended {
-            return Ok(status);
+        if self.ended.is_none() {
+            // Fails only for one that has ended; until it was waited for, the number is nobody else's.
+            let _ = kill_process(self.pid, Signal::KILL);
         }
-        // Fails only for one that has ended; until it was waited for, the number is nobody else's.
-        let _ = kill_process(self.pid, Signal::KILL);
-        let (_, status) = waitpid(Some(self.pid), WaitOptions::empty())?.ok_or(ErrorKind::NotFound)?;
-        let status = ExitStatus::from_raw(status.as_raw());
-        self.ended = Some(status);
-        Ok(status)
+        Ok(self.wait(WaitOptions::empty())?.ok_or(ErrorKind::NotFound)?)
+    }
+
+    fn wait(&mut self, how: WaitOptions) -> io::Result<Option<ExitStatus>> {
+        if self.ended.is_none() {
+            let ended = waitpid(Some(self.pid), how)?;
+            self.ended = ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw()));
+        }
+        Ok(self.ended)
     }
 }
 

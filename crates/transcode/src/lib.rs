@@ -29,7 +29,8 @@ mod limiter;
 mod loudness;
 mod measure;
 mod monitor;
-mod mp3;
+#[doc(hidden)]
+pub mod mp3;
 mod reader;
 mod resample;
 mod shape;
@@ -52,6 +53,7 @@ pub use ffmpeg::versions;
 pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
 pub use tags::Tag;
+pub use waveform::POINTS as WAVEFORM_POINTS;
 
 /// How to convert; `Options::default()` is VBR V2, or the sound as it is where it is MP3 already,
 /// and at most 48 hours of it.

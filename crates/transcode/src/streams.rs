@@ -54,8 +54,10 @@ fn list(source: &Source<'_>, streams: &[usize]) -> String {
     if tracks.len() == 1 { format!("only {}", tracks[0]) } else { tracks.join(", ") }
 }
 
+/// As the container has it, but no longer than the longest of codes (RFC 5646, section 4.4.1).
 fn language_of(source: &Source<'_>, stream: usize) -> Option<String> {
-    source.stream_tag(stream, c"language").and_then(|code| tags::clean(&code)).filter(|code| code != "und")
+    let code = source.stream_tag(stream, c"language").and_then(|code| tags::clean(&code))?;
+    Some(code.chars().take(35).collect()).filter(|code| code != "und")
 }
 
 /// The length a container's header claims.

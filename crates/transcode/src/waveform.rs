@@ -1,7 +1,7 @@
 //! A picture of the sound, for pages that show it: how loud it is, in so many points.
 
 /// Points of the picture.
-const POINTS: usize = 240;
+pub const POINTS: usize = 240;
 
 /// Gathers loudness while sound passes whose length nobody knows yet: when all places are taken,
 /// pairs become one and each takes twice as much from there on.

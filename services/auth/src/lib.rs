@@ -6,7 +6,8 @@ mod password;
 mod routes;
 mod standing;
 mod throttle;
-mod token;
+#[doc(hidden)]
+pub mod token;
 mod users;
 
 use anyhow::Context;

@@ -5,12 +5,16 @@ mod auth_client;
 mod client;
 mod conversion;
 mod feed;
+#[doc(hidden)]
+pub mod form;
 mod gauges;
 mod intake;
-mod range;
+#[doc(hidden)]
+pub mod range;
 mod reconcile;
 mod routes;
-mod session;
+#[doc(hidden)]
+pub mod session;
 
 use std::{
     sync::{Arc, Once},

@@ -4,6 +4,7 @@
 mod answers;
 mod chapters;
 mod films;
+mod forms;
 mod limits;
 mod names;
 mod retention;
@@ -32,6 +33,8 @@ macro_rules! promises {
             strangers::no_route_shows_or_changes_what_is_anothers
             strangers::who_is_kept_out_is_out_at_once
             retention::videos_go_and_mp3s_stay
+            forms::a_form_takes_no_more_memory_than_a_piece_of_its_film
+            forms::a_head_has_an_end
             retention::records_go_with_all_their_files_when_their_owner_knows
         }
     };

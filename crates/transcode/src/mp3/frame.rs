@@ -2,7 +2,7 @@
 //! sample rates), and Fraunhofer's extension to a quarter of them (MPEG-2.5).
 
 /// Bytes of a frame's header.
-pub(crate) const HEADER: usize = 4;
+pub const HEADER: usize = 4;
 
 /// Bit rates in kbit/s by their index, which 0 ("free format") and 15 are none of.
 const BIT_RATES: [[u32; 14]; 2] = [
@@ -12,11 +12,12 @@ const BIT_RATES: [[u32; 14]; 2] = [
 
 /// A layer III frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header([u8; HEADER]);
+pub struct Header([u8; HEADER]);
 
+#[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
 impl Header {
     /// The header at the beginning of `bytes`, if there is a valid one of a known length.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let header = *bytes.first_chunk::<HEADER>()?;
         let [first, second, third, fourth] = header;
         let synchronised = first == 0xFF && second & 0xE0 == 0xE0;
@@ -26,7 +27,7 @@ impl Header {
         (synchronised && version_and_layer && rates && emphasis).then_some(Self(header))
     }
 
-    pub(crate) fn bytes(self) -> [u8; HEADER] {
+    pub fn bytes(self) -> [u8; HEADER] {
         self.0
     }
 
@@ -35,7 +36,7 @@ impl Header {
     }
 
     /// Samples a second.
-    pub(crate) fn rate(self) -> u32 {
+    pub fn rate(self) -> u32 {
         let mpeg1 = [44_100, 48_000, 32_000][usize::from(self.0[2] >> 2 & 3).min(2)];
         match self.0[1] & 0x18 {
             0x18 => mpeg1,
@@ -45,17 +46,17 @@ impl Header {
     }
 
     /// 1 or 2.
-    pub(crate) fn channels(self) -> usize {
+    pub fn channels(self) -> usize {
         if self.0[3] & 0xC0 == 0xC0 { 1 } else { 2 }
     }
 
     /// Samples of each channel.
-    pub(crate) fn samples(self) -> usize {
+    pub fn samples(self) -> usize {
         if self.is_mpeg1() { 1152 } else { 576 }
     }
 
     /// In kbit/s.
-    pub(crate) fn bit_rate(self) -> u32 {
+    pub fn bit_rate(self) -> u32 {
         self.bit_rates()[usize::from(self.0[2] >> 4) - 1]
     }
 
@@ -64,13 +65,13 @@ impl Header {
     }
 
     /// Bytes of the whole frame.
-    pub(crate) fn len(self) -> usize {
+    pub fn len(self) -> usize {
         let padding = usize::from(self.0[2] >> 1 & 1);
         self.samples() * 125 * self.bit_rate() as usize / self.rate() as usize + padding
     }
 
     /// The same header at the lowest bit rate at which the frame has `len` bytes or more.
-    pub(crate) fn with_room(self, len: usize) -> Option<Self> {
+    pub fn with_room(self, len: usize) -> Option<Self> {
         (1..15)
             .map(|index| {
                 let mut header = self.0;
@@ -81,7 +82,7 @@ impl Header {
     }
 
     /// The same header with neither padding nor a checksum.
-    pub(crate) fn plain(self) -> Self {
+    pub fn plain(self) -> Self {
         let [first, second, third, fourth] = self.0;
         Self([first, second | 1, third & !2, fourth])
     }
@@ -92,7 +93,7 @@ impl Header {
     }
 
     /// Where the frame's part of the main data begins.
-    pub(crate) fn main_data(self) -> usize {
+    pub fn main_data(self) -> usize {
         let side_info = match (self.is_mpeg1(), self.channels()) {
             (true, 2) => 32,
             (true, _) | (false, 2) => 17,
@@ -102,7 +103,7 @@ impl Header {
     }
 
     /// Whether both are of one stream: rate, kind and number of channels agree.
-    pub(crate) fn is_like(self, other: Self) -> bool {
+    pub fn is_like(self, other: Self) -> bool {
         self.0[1] & 0x1E == other.0[1] & 0x1E
             && self.0[2] & 0x0C == other.0[2] & 0x0C
             && self.channels() == other.channels()
@@ -111,20 +112,20 @@ impl Header {
 
 /// The part of the side information that tells where and how a frame joins its neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SideInfo {
+pub struct SideInfo {
     /// Bytes of the frame's main data that stand in frames before it.
-    pub(crate) begin: usize,
+    pub begin: usize,
     /// Bytes of main data the frame needs in all.
-    pub(crate) needs: usize,
+    pub needs: usize,
     /// Of each channel the window that the frame ends with: its type, and whether it is mixed.
-    pub(crate) windows: [u8; 2],
+    pub windows: [u8; 2],
     /// Whether no field has a value that it cannot have.
-    pub(crate) is_valid: bool,
+    pub is_valid: bool,
 }
 
 impl SideInfo {
     /// Of a whole frame.
-    pub(crate) fn parse(header: Header, frame: &[u8]) -> Option<Self> {
+    pub fn parse(header: Header, frame: &[u8]) -> Option<Self> {
         let bytes = frame.get(header.side_info()..header.main_data())?;
         let (mpeg1, channels) = (header.is_mpeg1(), header.channels());
         let mut bits = Bits { bytes, at: 0 };

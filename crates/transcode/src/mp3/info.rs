@@ -7,7 +7,7 @@ use super::frame::{HEADER, Header};
 
 /// Samples of silence at the front which decoding itself adds, and which every decoder cuts off
 /// beside the encoder's own: 528, and one by convention.
-pub(crate) const DECODER_DELAY: u64 = 529;
+pub const DECODER_DELAY: u64 = 529;
 
 const SEEK_POINTS: usize = 100;
 /// Frame positions kept to make the seek points of.
@@ -25,7 +25,7 @@ const END: usize = LAME + 36;
 
 /// If `frame` is such a frame: how many samples it says are to be left out in front, decoding's own
 /// included; `None` inside where it does not say.
-pub(crate) fn gap_at_front(header: Header, frame: &[u8]) -> Option<Option<u64>> {
+pub fn gap_at_front(header: Header, frame: &[u8]) -> Option<Option<u64>> {
     let fields = frame.get(header.main_data()..)?;
     let is_one = fields.starts_with(b"Info") || fields.starts_with(b"Xing");
     let gaps = fields.get(GAPS..GAPS + 3).filter(|_| fields[LAME] != 0 && fields[FLAGS + 3] == 0x0F);
@@ -34,7 +34,7 @@ pub(crate) fn gap_at_front(header: Header, frame: &[u8]) -> Option<Option<u64>> 
 
 /// What is to be told, gathered from the frames as they go by.
 #[derive(Debug)]
-pub(crate) struct Info {
+pub struct Info {
     frames: u64,
     bytes: u64,
     crc: u16,
@@ -50,12 +50,12 @@ impl Default for Info {
 }
 
 impl Info {
-    pub(crate) fn frames(&self) -> u64 {
+    pub fn frames(&self) -> u64 {
         self.frames
     }
 
     /// Takes account of whole frames, and returns how many bytes of `bytes` these are.
-    pub(crate) fn count(&mut self, bytes: &[u8]) -> usize {
+    pub fn count(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(header) = Header::parse(&bytes[at..]).filter(|header| at + header.len() <= bytes.len()) {
             if self.frames.is_multiple_of(self.every) {
@@ -81,7 +81,7 @@ impl Info {
 
     /// A frame with room for it, like the `frame` of sound that will follow; `None` if MP3 has
     /// none of this size.
-    pub(crate) fn room(frame: Header) -> Option<Vec<u8>> {
+    pub fn room(frame: Header) -> Option<Vec<u8>> {
         let header = frame.plain();
         let header = header.with_room(header.main_data() + END)?;
         let mut bytes = vec![0; header.len()];
@@ -91,7 +91,7 @@ impl Info {
 
     /// Writes name, frames, bytes and seek points into a frame that has the room, and with `gaps`
     /// also LAME's part: how many samples `(at the front, at the end)` are not to be heard.
-    pub(crate) fn write(&self, frame: &mut [u8], is_constant: bool, gaps: Option<(u64, u64)>) {
+    pub fn write(&self, frame: &mut [u8], is_constant: bool, gaps: Option<(u64, u64)>) {
         let Some(start) = Header::parse(frame).map(Header::main_data).filter(|at| at + END <= frame.len()) else {
             return;
         };

@@ -10,7 +10,7 @@ use super::frame::{HEADER, Header, SideInfo};
 
 /// Whole frames of one encoder.
 #[derive(Debug)]
-pub(crate) struct Piece {
+pub struct Piece {
     bytes: Vec<u8>,
     frames: Vec<Frame>,
     /// Which frame of the whole stream is its first.
@@ -26,7 +26,7 @@ struct Frame {
 
 impl Piece {
     /// `None` if `bytes` are anything but frames.
-    pub(crate) fn parse(bytes: Vec<u8>, first: u64) -> Option<Self> {
+    pub fn parse(bytes: Vec<u8>, first: u64) -> Option<Self> {
         let (mut frames, mut at) = (Vec::new(), 0);
         while at < bytes.len() {
             let header = Header::parse(&bytes[at..])?;
@@ -38,7 +38,7 @@ impl Piece {
     }
 
     /// Which frame of the whole stream is its first.
-    pub(crate) fn first(&self) -> u64 {
+    pub fn first(&self) -> u64 {
         self.first
     }
 
@@ -52,7 +52,7 @@ impl Piece {
     }
 
     /// All frames from `number` on.
-    pub(crate) fn from(&self, number: u64) -> &[u8] {
+    pub fn from(&self, number: u64) -> &[u8] {
         self.frame(number).map_or(&[], |frame| &self.bytes[frame.at..])
     }
 
@@ -67,13 +67,7 @@ impl Piece {
 
 /// Appends to `out` the frames of `a` from `from` on, up to the seam with `b`, and returns the
 /// frame from which on those of `b` have to follow: one of `range` if any will do.
-pub(crate) fn join(
-    a: &mut Piece,
-    from: u64,
-    b: &Piece,
-    range: std::ops::RangeInclusive<u64>,
-    out: &mut Vec<u8>,
-) -> u64 {
+pub fn join(a: &mut Piece, from: u64, b: &Piece, range: std::ops::RangeInclusive<u64>, out: &mut Vec<u8>) -> u64 {
     let seam = choose(a, b, range);
     let needed = b.frame(seam).map_or(0, |frame| frame.info.begin);
     let room = a.frame(seam).map_or(0, |frame| frame.info.begin);

@@ -4,21 +4,19 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{
-        FromRequest, Multipart, Request, State,
-        multipart::{Field, MultipartError},
-    },
+    extract::{Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use common::{Error, Id, Result, places::Place, text::is_visible};
-use futures_util::{Stream, StreamExt, stream};
+use common::{Error, Id, Result, places::Place};
+use futures_util::{Stream, StreamExt};
 use jobs::{Job, Settings};
 
 use crate::{
     App,
     auth_client::User,
+    form::{Field, Form, Part, exactly_one},
     intake::{Announced, KEY_IN_USE, Upload},
     routes::{
         conversions,
@@ -93,11 +91,10 @@ async fn receive_and_answer(app: App, request: Request, manner: Manner) -> Resul
             };
         }
     };
-    // Whatever is not multipart holds no file.
-    let mut parts = Multipart::from_request(request, &()).await.map_err(|_| exactly_one())?;
-    let received = receive(&app, terms, &mut parts).await;
+    let mut form = Form::new(request, app.config.upload_idle).await?;
+    let received = receive(&app, terms, &mut form).await;
     if received.is_err() {
-        drain_some(rest_of(parts)).await;
+        drain_some(form.into_rest()).await;
     }
     let job = received?.accept().await?;
     answer(&app, &job, &headers, manner).await
@@ -179,30 +176,29 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
 }
 
 /// Reads the whole body. What is received is given up when anything is wrong with the rest of it.
-async fn receive(app: &App, mut terms: Terms, parts: &mut Multipart) -> Result<Upload> {
-    let idle = app.config.upload_idle;
+async fn receive(app: &App, mut terms: Terms, form: &mut Form) -> Result<Upload> {
     let mut film = None;
-    while let Some(mut part) = within(idle, parts.next_field()).await? {
-        let Some(name) = part.file_name().map(str::to_owned) else {
-            if terms.manner == Manner::Api && part.name().is_some_and(|name| Settings::NAMES.contains(&name)) {
+    while let Some(part) = form.next().await? {
+        match part {
+            Part::Text(field) if terms.manner == Manner::Api && Settings::NAMES.contains(&field.name()) => {
                 if film.is_some() {
                     return Err(Error::Unprocessable("what is wished for must stand before the file"));
                 }
-                wish(&mut terms.settings, part, idle).await?;
-                continue;
+                wish(&mut terms.settings, field).await?;
             }
             // Any other text field beside the file means nothing to us.
-            while within(idle, part.chunk()).await?.is_some() {}
-            continue;
-        };
-        let first = within(idle, part.chunk()).await?;
-        if name.is_empty() && first.is_none() {
-            continue; // a form's file field that was left empty
+            Part::Text(mut field) => while field.piece().await?.is_some() {},
+            Part::File(mut file) => {
+                let first = file.piece().await?;
+                if file.is_nameless() && first.is_none() {
+                    continue; // a form's file field that was left empty
+                }
+                if film.is_some() {
+                    return Err(exactly_one());
+                }
+                film = Some(store(app, &terms, file, first).await?);
+            }
         }
-        if film.is_some() {
-            return Err(exactly_one());
-        }
-        film = Some(store(app, &terms, part, name, first).await?);
     }
     let film: Upload = film.ok_or_else(exactly_one)?;
     // Asked once more, for what came from the same user meanwhile.
@@ -212,50 +208,33 @@ async fn receive(app: &App, mut terms: Terms, parts: &mut Multipart) -> Result<U
     }
 }
 
-async fn wish(settings: &mut Settings, mut part: Field<'_>, idle: Duration) -> Result<()> {
-    let (name, mut text) = (part.name().unwrap_or_default().to_owned(), Vec::new());
-    while let Some(bytes) = within(idle, part.chunk()).await? {
-        text.extend_from_slice(&bytes);
-        if text.len() > LONGEST_WISH {
-            return Err(Error::Unprocessable("this wish is too long"));
-        }
-    }
-    settings.note(&name, &String::from_utf8_lossy(&text)).map_err(unfit)?;
+async fn wish(settings: &mut Settings, mut field: Field<'_>) -> Result<()> {
+    let text = field.text(LONGEST_WISH).await?.ok_or(Error::Unprocessable("this wish is too long"))?;
+    settings.note(field.name(), &text).map_err(unfit)?;
     Ok(())
 }
 
-async fn store(app: &App, terms: &Terms, mut part: Field<'_>, name: String, first: Option<Bytes>) -> Result<Upload> {
+async fn store(app: &App, terms: &Terms, mut file: Field<'_>, first: Option<Bytes>) -> Result<Upload> {
     terms.settings.check().map_err(unfit)?;
     let announced = Announced {
         id: terms.id.clone(),
         owner: terms.user.name.clone(),
-        filename: Some(file_name(&name)).filter(|name| !name.is_empty()),
-        content_type: part.content_type().map(|text| text.chars().take(255).collect()),
+        filename: Some(file.file_name()).filter(|name| !name.is_empty()),
+        content_type: file.content_type(),
         settings: terms.settings.clone(),
         key: terms.key.clone(),
     };
     let mut upload = app.intake.begin(announced).await?;
+    file.is_the_film(first.as_ref());
     let mut next = first;
     while let Some(bytes) = next {
         if upload.received() + bytes.len() as u64 > terms.most {
             return Err(terms.too_large(app));
         }
         upload.write(&bytes).await?;
-        next = within(app.config.upload_idle, part.chunk()).await?;
+        next = file.piece().await?;
     }
     Ok(upload)
-}
-
-/// The client's name for the file, without the folders that some send along and without
-/// anything that could not stand in a header or a list.
-fn file_name(sent: &str) -> String {
-    let name = sent.rsplit(['/', '\\']).next().unwrap_or_default();
-    name.chars().filter(|c| is_visible(*c)).take(255).collect::<String>().trim().to_owned()
-}
-
-async fn within<T>(idle: Duration, step: impl Future<Output = Result<T, MultipartError>>) -> Result<T> {
-    let step = tokio::time::timeout(idle, step).await.map_err(|_| Error::Stalled)?;
-    step.map_err(|e| Error::BadRequest(format!("the upload is not complete or not well-formed: {}", e.body_text())))
 }
 
 /// Reads on without keeping anything: at most so many bytes, and while they come.
@@ -274,20 +253,6 @@ async fn drain_some<E>(rest: impl Stream<Item = Result<Bytes, E>>) {
     let _ = tokio::time::timeout(DRAIN_TIME, drain(rest, DRAIN, DRAIN_TIME)).await;
 }
 
-/// What is left of a multipart body, as far as it can be read.
-fn rest_of(parts: Multipart) -> impl Stream<Item = Result<Bytes, MultipartError>> {
-    stream::unfold(parts, async |mut parts| {
-        let mut part = parts.next_field().await.ok()??;
-        let piece = part.chunk().await.transpose().unwrap_or(Ok(Bytes::new()));
-        drop(part);
-        Some((piece, parts))
-    })
-}
-
-fn exactly_one() -> Error {
-    Error::BadRequest("exactly 1 file required".to_owned())
-}
-
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -298,19 +263,4 @@ fn accepts_json(headers: &HeaderMap) -> bool {
         let kind = kind.split(';').next().unwrap_or_default();
         kind.trim().eq_ignore_ascii_case("application/json")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::file_name;
-
-    #[test]
-    fn names_lose_their_folders_and_what_breaks_lines() {
-        assert_eq!(file_name("C:\\films\\a b.mp4"), "a b.mp4");
-        assert_eq!(file_name("../../etc/passwd"), "passwd");
-        assert_eq!(file_name("a\r\nBcc: x\u{7f}.mp4"), "aBcc: x.mp4");
-        assert_eq!(file_name("Füße 映画.mkv"), "Füße 映画.mkv");
-        assert_eq!(file_name("\u{202e}4pm.mlif\u{2066}.mp4"), "4pm.mlif.mp4");
-        assert_eq!(file_name(&"x".repeat(1_000)).len(), 255);
-    }
 }
