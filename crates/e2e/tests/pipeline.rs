@@ -1,4 +1,4 @@
-//! A broker that goes away in the middle of the work.
+//! The line of films in front of the workers, and a broker that goes away in the middle of the work.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -37,4 +37,41 @@ async fn a_broker_that_restarts_loses_nothing() {
     .await;
     assert_eq!(app.kept().await.mp3s.whole, ids.len() as u64);
     assert_eq!(app.converters[0].log().matches("\"started\"").count(), 1, "nobody was restarted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_with_many_films_does_not_keep_others_waiting() {
+    let env = vec![("MAX_QUEUED_PER_USER", "3".to_owned()), ("REPUBLISH_STORED_AFTER", "1s".to_owned())];
+    let mut app = App::start_with(Setup { env, ..Setup::default() }).await;
+    let (ada, ben) = (app.user("ada").await, app.user("ben").await);
+    let film = app.path("film.mp4");
+    media::film(&film, 1.0, &media::Film::default()).expect("a film");
+    // The only worker sleeps until all stand in line; it holds one message by then, or none.
+    app.converters[0].signal(libc::SIGSTOP);
+    let mut ids = Vec::new();
+    for _ in 0..12 {
+        ids.push(ada.submit(&film).await);
+    }
+    let other = ben.submit(&film).await;
+    // What waits for others of its owner is not taken for forgotten.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let at_the_broker = async || app.vhost.contents().await.expect("the broker answers")["video"];
+    eventually(Duration::from_secs(10), async || {
+        let video = at_the_broker().await;
+        if video.ready + video.unacked == 4 { Ok(()) } else { Err(video) }
+    })
+    .await;
+    let place = ben.conversion(&other).await["position"].as_u64();
+    assert!(place.is_some_and(|place| place <= 4), "{place:?}");
+    app.converters[0].signal(libc::SIGCONT);
+
+    assert_eq!(ben.outcome(&other).await["state"], "done");
+    let mut over = 0;
+    for id in &ids {
+        over += usize::from(ada.conversion(id).await["state"] == "done");
+    }
+    assert!(over < 9, "{over} of 12 came first");
+    for id in &ids {
+        assert_eq!(ada.outcome(id).await["state"], "done");
+    }
 }

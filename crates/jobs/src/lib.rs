@@ -225,7 +225,7 @@ pub enum Lease {
 pub enum Stuck {
     /// An upload whose gateway died. Claimed, it is `Deleting`.
     Upload,
-    /// Safe, but nobody told the broker.
+    /// Safe, but nobody told the broker, and nobody [holds it back](Jobs::hold).
     Stored,
     /// The broker was told, but no worker came.
     Queued,
@@ -449,9 +449,29 @@ impl Jobs {
     }
 
     /// The first `limit` of those that wait for a worker (`Stored` or `Queued`), in the order in
-    /// which they were accepted or last tried again.
+    /// which they were accepted or last tried again; behind them those that are held back.
     pub async fn waiting(&self, limit: usize) -> Result<Vec<Id>> {
         backend!(self.waiting(limit))
+    }
+
+    /// How many conversions of an owner are `Queued`, and have been for less than `within`.
+    pub async fn queued_of(&self, owner: &str, within: Duration) -> Result<u64> {
+        backend!(self.queued_of(owner, within))
+    }
+
+    /// Holds a `Stored` one back, for others of its owner. False: it is not `Stored`.
+    pub async fn hold(&self, id: &Id) -> Result<bool> {
+        backend!(self.hold(id))
+    }
+
+    /// Who has conversions that are held back.
+    pub async fn holding(&self) -> Result<Vec<String>> {
+        backend!(self.holding())
+    }
+
+    /// The one of an owner's that was held back first: it no longer is. Of several who ask one gets it.
+    pub async fn let_go(&self, owner: &str) -> Result<Option<Job>> {
+        backend!(self.let_go(owner))
     }
 
     /// What was changed at `since` or later by the ledger's own clock, of all owners and in any

@@ -1,6 +1,7 @@
 //! The ledger in MongoDB. Times are the server's (`$$NOW`), so that workers' clocks do not matter.
 
 mod census;
+mod line;
 mod retention;
 
 use std::{sync::Arc, time::Duration};
@@ -164,7 +165,7 @@ impl Ledger {
             IndexModel::builder().keys(doc! {"mp3_fid": 1}).options(sparse).build(),
             IndexModel::builder().keys(doc! {"owner": 1, "key": 1}).options(once).build(),
             IndexModel::builder().keys(doc! {"state": 1, "updated_at": 1}).build(),
-            IndexModel::builder().keys(doc! {"state": 1, "lined_up_at": 1, "_id": 1}).build(),
+            IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
             IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
         ];
         self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await
@@ -397,17 +398,6 @@ impl Ledger {
         found.await?.into_iter().map(Job::try_from).collect()
     }
 
-    pub async fn waiting(&self, limit: usize) -> Result<Vec<Id>> {
-        let found = self.run(|records| async move {
-            let (waiting, first) = (doc! {"state": {"$in": ["stored", "queued"]}}, doc! {"lined_up_at": 1, "_id": 1});
-            let ids = records.clone_with_type::<Document>();
-            let ids = ids.find(waiting).sort(first).limit(limit as i64).projection(doc! {"_id": 1});
-            ids.await?.try_collect::<Vec<_>>().await
-        });
-        let found = found.await?;
-        Ok(found.iter().filter_map(|record| record.get_str("_id").ok()?.parse().ok()).collect())
-    }
-
     pub async fn standing(&self, age: Duration, limit: usize) -> Result<Vec<Job>> {
         let going = ["uploading", "stored", "queued", "converting", "deleting"].map(Bson::from).to_vec();
         let untold = doc! {"state": {"$in": ["done", "failed"]}, "told_at": null};
@@ -459,7 +449,7 @@ impl Ledger {
         let still = || older("$updated_at", age);
         let (filter, fields) = match stuck {
             Stuck::Upload => (vec![doc! {"state": "uploading"}, still()], deleted()),
-            Stuck::Stored => (vec![doc! {"state": "stored"}, still()], doc! {}),
+            Stuck::Stored => (vec![doc! {"state": "stored", "held": {"$ne": true}}, still()], doc! {}),
             Stuck::Queued => (vec![doc! {"state": "queued"}, still()], doc! {}),
             Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
             Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),

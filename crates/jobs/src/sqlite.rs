@@ -66,6 +66,12 @@ const SCHEMA: Schema = Schema(&[
     CREATE INDEX jobs_by_end ON jobs (coalesce(ended_at, updated_at))
         WHERE state IN ('done', 'failed', 'cancelled');
 ",
+    "
+    -- It waits for others of its owner.
+    ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX jobs_in_line;
+    CREATE INDEX jobs_in_line ON jobs (held, lined_up_at, _id) WHERE state IN ('stored', 'queued');
+",
 ]);
 
 /// A move of the record `?2` at the time `?1`, if the condition holds.
@@ -95,6 +101,9 @@ macro_rules! oldest {
         )
     };
 }
+
+// Behind the macros that it uses.
+mod line;
 
 type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
 
@@ -278,14 +287,6 @@ impl Ledger {
         query.fetch_all(&self.pool).await.map_err(away)?.iter().map(job).collect()
     }
 
-    pub async fn waiting(&self, limit: usize) -> Result<Vec<Id>> {
-        let query = sqlx::query_scalar::<_, String>(
-            "SELECT _id FROM jobs WHERE state IN ('stored', 'queued') ORDER BY lined_up_at, _id LIMIT ?",
-        );
-        let found = query.bind(limit as i64).fetch_all(&self.pool).await.map_err(away)?;
-        found.iter().map(|id| parse(id)).collect()
-    }
-
     pub async fn standing(&self, age: Duration, limit: usize) -> Result<Vec<Job>> {
         let query = sqlx::query(
             "SELECT * FROM jobs WHERE updated_at <= ?1 \
@@ -330,7 +331,7 @@ impl Ledger {
     pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
         let sql = match stuck {
             Stuck::Upload => oldest!(", state = 'deleting', key = NULL" if "state = 'uploading' AND updated_at <= ?2"),
-            Stuck::Stored => oldest!("" if "state = 'stored' AND updated_at <= ?2"),
+            Stuck::Stored => oldest!("" if "state = 'stored' AND NOT held AND updated_at <= ?2"),
             Stuck::Queued => oldest!("" if "state = 'queued' AND updated_at <= ?2"),
             Stuck::Lease => oldest!(", state = 'stored'" if "state = 'converting' AND lease_until <= ?2"),
             Stuck::Untold => {

@@ -321,6 +321,45 @@ async fn who_waits_stands_in_line(jobs: Jobs) {
     assert_eq!(jobs.waiting(10).await.expect("ask"), line, "who is tried again goes to the end");
 }
 
+async fn who_has_many_waits_behind_others(jobs: Jobs) {
+    let (ada, ben) = ("ada@example.com", "ben@example.com");
+    let queued_of = async |owner, within| jobs.queued_of(owner, within).await.expect("count");
+    let first = stored(&jobs, ada).await;
+    assert_eq!(queued_of(ada, TTL).await, 0, "the broker does not have it yet");
+    assert!(jobs.queued(&first).await.expect("queued"));
+    assert!(!jobs.hold(&first).await.expect("asked"), "the broker has it");
+    let held = [stored(&jobs, ada).await, stored(&jobs, ada).await];
+    for id in &held {
+        assert!(jobs.hold(id).await.expect("held"));
+        // Told apart by the millisecond.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let other = stored(&jobs, ben).await;
+    assert_eq!(jobs.waiting(10).await.expect("ask"), [first.clone(), other.clone(), held[0].clone(), held[1].clone()]);
+    assert_eq!((queued_of(ada, TTL).await, queued_of(ben, TTL).await), (1, 0));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(queued_of(ada, Duration::from_millis(2)).await, 0, "what has stood for longer does not count");
+
+    // Nobody forgot to tell of what is held back.
+    assert_eq!(jobs.claim(Stuck::Stored, NO_TIME).await.expect("claim").map(|job| job.id), Some(other));
+    assert_eq!(jobs.holding().await.expect("asked"), [ada]);
+    assert_eq!(jobs.let_go(ben).await.expect("asked"), None);
+    assert!(jobs.cancel(&held[0]).await.expect("cancelled"));
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let jobs = jobs.clone();
+        racers.spawn(async move { jobs.let_go("ada@example.com").await.expect("asked").map(|job| job.id) });
+    }
+    let found: Vec<_> = racers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(found, [held[1].clone()], "once, and not what was cancelled");
+    assert!(jobs.holding().await.expect("asked").is_empty());
+    let stuck = async || jobs.claim(Stuck::Stored, NO_TIME).await.expect("claim").expect("found").id;
+    assert!(held[1] == stuck().await || held[1] == stuck().await, "who let it go may have died");
+    // A worker that hears of it all the same may have it.
+    assert!(jobs.hold(&held[1]).await.expect("held"));
+    taken(&jobs, &held[1], TTL).await;
+}
+
 async fn changes_are_seen(jobs: Jobs) {
     assert_eq!(jobs.changed(None, 10).await.expect("ask"), []);
     let (a, b) = (stored(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
@@ -468,6 +507,7 @@ macro_rules! contract {
             what_is_tried_again_begins_anew
             a_key_stands_for_one_upload
             who_waits_stands_in_line
+            who_has_many_waits_behind_others
             changes_are_seen
             the_time_left_follows_from_the_progress
             workers_are_seen

@@ -27,6 +27,8 @@ pub struct Quotas {
     pub uploads: usize,
     /// Bytes of films and MP3s kept for one user.
     pub bytes: u64,
+    /// Films of one user that stand in the line for a worker; more are accepted, and wait behind others'.
+    pub queued: u64,
 }
 
 impl Quotas {
@@ -36,6 +38,7 @@ impl Quotas {
             requests_of_address: env.parse("REQUESTS_PER_MINUTE_AND_ADDRESS", 30_000),
             uploads: env.parse("MAX_UPLOADS_PER_USER", 32),
             bytes: env.parse("MAX_BYTES_PER_USER", 100 << 30),
+            queued: env.parse("MAX_QUEUED_PER_USER", 32),
         }
     }
 }
@@ -126,7 +129,7 @@ mod tests {
 
     fn allowance(limit: u32) -> Allowance {
         let uploads = limit as usize;
-        Allowance::new(Quotas { requests: limit, requests_of_address: limit, uploads, bytes: limit.into() })
+        Allowance::new(Quotas { requests: limit, requests_of_address: limit, uploads, bytes: limit.into(), queued: 0 })
     }
 
     #[test]

@@ -8,6 +8,8 @@ use jobs::{Job, Jobs, NewJob, Settings, State};
 use queue::{Envelope, Queue};
 use tracing::Instrument;
 
+use crate::line::Line;
+
 /// How often the ledger hears that an upload is still going on.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
@@ -18,11 +20,12 @@ pub struct Intake {
     jobs: Jobs,
     queue: Queue,
     video_queue: String,
+    line: Line,
 }
 
 impl Intake {
-    pub fn new(videos: Blobs, jobs: Jobs, queue: Queue, video_queue: &str) -> Self {
-        Self { videos, jobs, queue, video_queue: video_queue.to_owned() }
+    pub fn new(videos: Blobs, jobs: Jobs, queue: Queue, video_queue: &str, line: Line) -> Self {
+        Self { videos, jobs, queue, video_queue: video_queue.to_owned(), line }
     }
 
     /// Begins an upload. A store or a broker that is down is found out here, before the client
@@ -46,9 +49,15 @@ impl Intake {
         Ok(upload)
     }
 
+    /// Tells the broker that there is work, unless so much of the same owner's is there that this
+    /// has to wait for it.
+    pub async fn tell(&self, job: &Job) -> bool {
+        !self.line.holds_back(job).await && self.publish(job).await
+    }
+
     /// Tells the broker that there is work. Whether it worked is for the ledger to know: what
     /// stays `stored` is told again by the reconciler.
-    pub async fn tell(&self, job: &Job) -> bool {
+    pub async fn publish(&self, job: &Job) -> bool {
         let envelope = envelope(job);
         match self.queue.publish(&self.video_queue, &envelope).await {
             Ok(()) => {

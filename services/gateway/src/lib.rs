@@ -9,6 +9,7 @@ mod feed;
 pub mod form;
 mod gauges;
 mod intake;
+mod line;
 #[doc(hidden)]
 pub mod range;
 mod reconcile;
@@ -37,6 +38,7 @@ use crate::{
     auth_client::AuthClient,
     feed::Feed,
     intake::Intake,
+    line::Line,
 };
 
 /// Where the gateway's neighbours are, and what it allows.
@@ -130,10 +132,11 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     let queue =
         Queue::connect(&config.queue, queue::Options { name: "gateway".to_owned(), ..Default::default() }).await?;
     let allowance = Allowance::new(config.quotas);
+    let line = Line::new(jobs.clone(), config.quotas.queued, config.reconcile.queued);
     let app = App {
         auth: AuthClient::new(&config.auth, allowance.clone())?,
         allowance,
-        intake: Intake::new(videos.clone(), jobs.clone(), queue.clone(), &config.video_queue),
+        intake: Intake::new(videos.clone(), jobs.clone(), queue.clone(), &config.video_queue, line.clone()),
         feed: Feed::new(jobs.clone(), config.max_event_streams, shutdown.clone()),
         videos,
         mp3s,
@@ -147,10 +150,12 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
         .with("store", &app.videos, |videos| async move { Ok(videos.ping().await?) })
         .with("broker", &queue, |queue| async move { queue.ping().await });
     let reconciler = tokio::spawn(reconcile::run(app.clone(), queue.clone(), shutdown.clone()));
+    let advance = tokio::spawn(line::run(line, app.intake.clone(), shutdown.clone()));
     let watch = tokio::spawn(app.feed.clone().run());
     let router = routes::router(app.clone()).merge(serve::ops(readiness));
     let served = serve::serve(listener, router, app.config.limits.clone(), shutdown).await;
     let _ = reconciler.await;
+    let _ = advance.await;
     let _ = watch.await;
     queue.close().await;
     served

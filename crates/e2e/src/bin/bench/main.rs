@@ -3,7 +3,7 @@
 //! Every figure is the median of several rounds in which each contestant has its turn, and
 //! what counts is the ratio between them: the machine's own speed comes and goes.
 //! `BENCH_BYTES` and `BENCH_ROUNDS` make a shorter run; `BENCH_ONLY=upload,memory` makes a part
-//! of one (the names are below), which is shown and not written down.
+//! of one (the names are below), whose tables take the place of their predecessors.
 
 mod clips;
 mod conversion;
@@ -68,5 +68,5 @@ async fn main() -> anyhow::Result<()> {
     if wanted("memory") {
         conversion::memory(&mut bench, &mut report).await?;
     }
-    if only.is_some() { Ok(()) } else { report.write() }
+    report.write(only.is_some())
 }

@@ -7,6 +7,11 @@ use testkit::workspace_root;
 use crate::measure::Cost;
 
 pub struct Report {
+    tables: Vec<Table>,
+}
+
+struct Table {
+    title: String,
     text: String,
 }
 
@@ -18,57 +23,75 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 impl Report {
     pub fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let text = format!(
-            "# Performance\n\nWritten by `make bench`: one run on one machine with {cores} cores that everything, \
-             servers and clients included, shares. Medians; compare ratios, not absolute figures.\n"
-        );
-        Self { text }
+        Self { tables: Vec::new() }
     }
 
     /// One comparison: rows of a name and its measurements, the first row being ours.
     /// `more_is_better` tells rates from durations.
     pub fn compare(&mut self, title: &str, unit: &str, more_is_better: bool, rows: Vec<(&str, Vec<f64>)>) {
         let ours = median(rows[0].1.clone());
-        let mut table = format!("\n## {title}\n\n| | {unit} | mp3converter beside it |\n|---|---:|---:|\n");
+        let mut table = format!("| | {unit} | mp3converter beside it |\n|---|---:|---:|\n");
         for (name, values) in rows {
             let value = median(values);
             let ratio = if more_is_better { ours / value } else { value / ours };
             let _ = writeln!(table, "| {name} | {value:.2} | {ratio:.2} × |");
         }
-        self.add(&table);
+        self.add(title, table);
     }
 
     /// What each contestant's run cost, the first row being ours.
     pub fn costs(&mut self, title: &str, rows: &[(String, Vec<Cost>)]) {
         let middle = |costs: &[Cost], of: fn(&Cost) -> f64| median(costs.iter().map(of).collect());
         let ours = middle(&rows[0].1, |cost| cost.seconds);
-        let mut table = format!(
-            "\n## {title}\n\n| | seconds | mp3converter beside it | CPU seconds | peak MiB |\n|---|---:|---:|---:|---:|\n"
-        );
+        let mut table =
+            "| | seconds | mp3converter beside it | CPU seconds | peak MiB |\n|---|---:|---:|---:|---:|\n".to_owned();
         for (name, costs) in rows {
             let seconds = middle(costs, |cost| cost.seconds);
             let (cpu, peak) = (middle(costs, |cost| cost.cpu_seconds), middle(costs, |cost| cost.peak_mib));
             let _ = writeln!(table, "| {name} | {seconds:.2} | {:.2} × | {cpu:.2} | {peak:.0} |", seconds / ours);
         }
-        self.add(&table);
+        self.add(title, table);
     }
 
     /// Plain figures.
     pub fn figures(&mut self, title: &str, unit: &str, rows: &[(&str, f64)]) {
-        let mut table = format!("\n## {title}\n\n| | {unit} |\n|---|---:|\n");
+        let mut table = format!("| | {unit} |\n|---|---:|\n");
         for (name, value) in rows {
             let _ = writeln!(table, "| {name} | {value:.1} |");
         }
-        self.add(&table);
+        self.add(title, table);
     }
 
-    fn add(&mut self, table: &str) {
-        println!("{table}");
-        self.text.push_str(table);
+    fn add(&mut self, title: &str, text: String) {
+        println!("\n## {title}\n\n{text}");
+        self.tables.push(Table { title: title.to_owned(), text });
     }
 
-    pub fn write(&self) -> anyhow::Result<()> {
-        Ok(std::fs::write(workspace_root().join("docs/PERFORMANCE.md"), &self.text)?)
+    /// Into docs/PERFORMANCE.md; if this is only a `part` of all tables, in the place of those that
+    /// bear the same titles there.
+    pub fn write(self, part: bool) -> anyhow::Result<()> {
+        let path = workspace_root().join("docs/PERFORMANCE.md");
+        let mut tables = if part { parse(&std::fs::read_to_string(&path)?) } else { Vec::new() };
+        for new in self.tables {
+            match tables.iter_mut().find(|old| old.title == new.title) {
+                Some(old) => *old = new,
+                None => tables.push(new),
+            }
+        }
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let mut text = format!(
+            "# Performance\n\nWritten by `make bench`. Each table is one run on one machine with {cores} cores that \
+             everything, servers and clients included, shares. Medians; compare ratios, not absolute figures.\n"
+        );
+        for Table { title, text: table } in tables {
+            let _ = write!(text, "\n## {title}\n\n{}\n", table.trim_end());
+        }
+        Ok(std::fs::write(path, text)?)
     }
+}
+
+/// The tables of what was written before.
+fn parse(text: &str) -> Vec<Table> {
+    let parts = text.split("\n## ").skip(1).filter_map(|part| part.split_once('\n'));
+    parts.map(|(title, text)| Table { title: title.to_owned(), text: text.trim().to_owned() }).collect()
 }
