@@ -7,7 +7,7 @@ mod retention;
 use std::{sync::Arc, time::Duration};
 
 use common::{Id, Secret, fault::Mutant};
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, future::BoxFuture};
 use mongodb::{
     Client, Collection, IndexModel,
     bson::{Bson, DateTime, Document, doc},
@@ -134,6 +134,10 @@ fn all(conditions: Vec<Document>) -> Document {
     doc! {"$and": conditions}
 }
 
+/// In a box: the compiler puts the body of an `async fn` into every crate that awaits it. What calls
+/// the driver, whose code is generic, is compiled here instead, once for all services.
+type Answer<'a, T> = BoxFuture<'a, Result<T>>;
+
 impl Ledger {
     pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
         let mut options = ClientOptions::parse(url.expose()).await?;
@@ -154,25 +158,28 @@ impl Ledger {
         limited(request(self.records.clone())).await
     }
 
-    async fn make_indexes(&self) -> Result<()> {
-        let unique = IndexOptions::builder().unique(true).build();
-        let sparse = IndexOptions::builder().sparse(true).build();
-        let keyed = doc! {"key": {"$type": "string"}};
-        let once = IndexOptions::builder().unique(!Mutant::OpenIndex.is_on()).partial_filter_expression(keyed).build();
-        let indexes = [
-            IndexModel::builder().keys(doc! {"owner": 1, "created_at": -1, "_id": -1}).build(),
-            IndexModel::builder().keys(doc! {"video_fid": 1}).options(unique).build(),
-            IndexModel::builder().keys(doc! {"mp3_fid": 1}).options(sparse).build(),
-            IndexModel::builder().keys(doc! {"owner": 1, "key": 1}).options(once).build(),
-            IndexModel::builder().keys(doc! {"state": 1, "updated_at": 1}).build(),
-            IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
-            IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
-        ];
-        self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await
+    fn make_indexes(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let unique = IndexOptions::builder().unique(true).build();
+            let sparse = IndexOptions::builder().sparse(true).build();
+            let keyed = doc! {"key": {"$type": "string"}};
+            let once =
+                IndexOptions::builder().unique(!Mutant::OpenIndex.is_on()).partial_filter_expression(keyed).build();
+            let indexes = [
+                IndexModel::builder().keys(doc! {"owner": 1, "created_at": -1, "_id": -1}).build(),
+                IndexModel::builder().keys(doc! {"video_fid": 1}).options(unique).build(),
+                IndexModel::builder().keys(doc! {"mp3_fid": 1}).options(sparse).build(),
+                IndexModel::builder().keys(doc! {"owner": 1, "key": 1}).options(once).build(),
+                IndexModel::builder().keys(doc! {"state": 1, "updated_at": 1}).build(),
+                IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
+                IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
+            ];
+            self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await
+        })
     }
 
     pub async fn ping(&self) -> Result<()> {
-        self.run(|records| async move { records.find_one(doc! {"_id": ""}).await.map(drop) }).await
+        self.find_by(doc! {"_id": ""}).await.map(drop)
     }
 
     pub async fn create(&self, new: NewJob) -> Result<bool> {
@@ -214,23 +221,37 @@ impl Ledger {
             video_removed_at: None,
             traceparent: new.traceparent,
         };
-        self.run(|records| async move {
+        self.put(record).await
+    }
+
+    fn put(&self, record: Record) -> Answer<'_, bool> {
+        Box::pin(self.run(|records| async move {
             match records.insert_one(record).await {
                 // Ours from before an answer that was lost, or somebody else's.
                 Err(e) if is_duplicate(&e) => Ok(false),
                 outcome => outcome.map(|_| true),
             }
-        })
-        .await
+        }))
     }
 
     pub async fn find(&self, key: &'static str, id: &Id) -> Result<Option<Job>> {
         self.find_by(doc! {key: id.as_str()}).await
     }
 
-    async fn find_by(&self, filter: Document) -> Result<Option<Job>> {
-        let found = self.run(|records| async move { records.find_one(filter).await }).await?;
-        found.map(Job::try_from).transpose()
+    fn find_by(&self, filter: Document) -> Answer<'_, Option<Job>> {
+        Box::pin(async move {
+            let found = self.run(|records| async move { records.find_one(filter).await }).await?;
+            found.map(Job::try_from).transpose()
+        })
+    }
+
+    fn find_all(&self, filter: Document, order: Document, limit: usize) -> Answer<'_, Vec<Job>> {
+        Box::pin(async move {
+            let found = self.run(|records| async move {
+                records.find(filter).sort(order).limit(limit as i64).await?.try_collect::<Vec<_>>().await
+            });
+            found.await?.into_iter().map(Job::try_from).collect()
+        })
     }
 
     pub async fn by_key(&self, owner: &str, key: &str) -> Result<Option<Job>> {
@@ -238,14 +259,16 @@ impl Ledger {
     }
 
     /// One move: where `filter` holds, set `fields` (values may be aggregation expressions).
-    async fn update(&self, filter: Document, mut fields: Document) -> Result<Option<Job>> {
+    fn update(&self, filter: Document, mut fields: Document) -> Answer<'_, Option<Job>> {
         fields.insert("updated_at", "$$NOW");
         let pipeline = vec![doc! {"$set": fields}];
-        let moved = self.run(|records| async move {
-            let oldest = doc! {"updated_at": 1};
-            records.find_one_and_update(filter, pipeline).sort(oldest).return_document(ReturnDocument::After).await
-        });
-        moved.await?.map(Job::try_from).transpose()
+        Box::pin(async move {
+            let moved = self.run(|records| async move {
+                let oldest = doc! {"updated_at": 1};
+                records.find_one_and_update(filter, pipeline).sort(oldest).return_document(ReturnDocument::After).await
+            });
+            moved.await?.map(Job::try_from).transpose()
+        })
     }
 
     async fn moved(&self, filter: Document, fields: Document) -> Result<bool> {
@@ -376,10 +399,12 @@ impl Ledger {
         self.moved(same, doc! {"outputs": counting()}).await
     }
 
-    pub async fn remove(&self, id: &Id) -> Result<bool> {
-        let filter = doc! {"_id": id.as_str(), "state": "deleting"};
-        let removed = self.run(|records| async move { records.delete_one(filter).await }).await?;
-        Ok(removed.deleted_count > 0)
+    pub fn remove<'a>(&'a self, id: &'a Id) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let filter = doc! {"_id": id.as_str(), "state": "deleting"};
+            let removed = self.run(|records| async move { records.delete_one(filter).await }).await?;
+            Ok(removed.deleted_count > 0)
+        })
     }
 
     pub async fn list(&self, owner: &str, cursor: Option<&Cursor>, limit: usize) -> Result<Vec<Job>> {
@@ -391,28 +416,22 @@ impl Ledger {
                 [doc! {"created_at": {"$lt": at}}, doc! {"created_at": at, "_id": {"$lt": id.as_str()}}].to_vec(),
             );
         }
-        let found = self.run(|records| async move {
-            let newest = doc! {"created_at": -1, "_id": -1};
-            records.find(filter).sort(newest).limit(limit as i64).await?.try_collect::<Vec<_>>().await
-        });
-        found.await?.into_iter().map(Job::try_from).collect()
+        self.find_all(filter, doc! {"created_at": -1, "_id": -1}, limit).await
     }
 
     pub async fn standing(&self, age: Duration, limit: usize) -> Result<Vec<Job>> {
         let going = ["uploading", "stored", "queued", "converting", "deleting"].map(Bson::from).to_vec();
         let untold = doc! {"state": {"$in": ["done", "failed"]}, "told_at": null};
         let filter = all(vec![doc! {"$or": [{"state": {"$in": going}}, untold]}, older("$updated_at", age)]);
-        let found = self.run(|records| async move {
-            let found = records.find(filter).sort(doc! {"updated_at": 1}).limit(limit as i64);
-            found.await?.try_collect::<Vec<_>>().await
-        });
-        found.await?.into_iter().map(Job::try_from).collect()
+        self.find_all(filter, doc! {"updated_at": 1}, limit).await
     }
 
-    pub async fn census(&self, every: Duration) -> Result<Option<crate::Census>> {
-        // It counts along one of them.
-        self.indexed.get_or_try_init(|| self.make_indexes()).await?;
-        self.census.of(&self.records.clone_with_type(), every).await
+    pub fn census(&self, every: Duration) -> Answer<'_, Option<crate::Census>> {
+        Box::pin(async move {
+            // It counts along one of them.
+            self.indexed.get_or_try_init(|| self.make_indexes()).await?;
+            self.census.of(&self.records.clone_with_type(), every).await
+        })
     }
 
     pub async fn changed(&self, since: Option<OffsetDateTime>, limit: usize) -> Result<Vec<Job>> {
@@ -423,26 +442,26 @@ impl Ledger {
             }
             None => (doc! {}, -1, 1),
         };
-        let found = self.run(|records| async move {
-            let found = records.find(filter).sort(doc! {"updated_at": order}).limit(limit as i64);
-            found.await?.try_collect::<Vec<_>>().await
-        });
-        found.await?.into_iter().map(Job::try_from).collect()
+        self.find_all(filter, doc! {"updated_at": order}, limit).await
     }
 
-    pub async fn here(&self, worker: &Id) -> Result<()> {
-        let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
-        let seen = vec![doc! {"$set": {"seen_at": "$$NOW"}}];
-        limited(async move { workers.update_one(key, seen).upsert(true).await.map(drop) }).await
-    }
-
-    pub async fn any_worker(&self, age: Duration) -> Result<bool> {
-        let (workers, long_ago) = (self.workers.clone(), older("$seen_at", age));
-        limited(async move {
-            workers.delete_many(long_ago).await?;
-            Ok(workers.find_one(doc! {}).await?.is_some())
+    pub fn here<'a>(&'a self, worker: &'a Id) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
+            let seen = vec![doc! {"$set": {"seen_at": "$$NOW"}}];
+            limited(async move { workers.update_one(key, seen).upsert(true).await.map(drop) }).await
         })
-        .await
+    }
+
+    pub fn any_worker(&self, age: Duration) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let (workers, long_ago) = (self.workers.clone(), older("$seen_at", age));
+            limited(async move {
+                workers.delete_many(long_ago).await?;
+                Ok(workers.find_one(doc! {}).await?.is_some())
+            })
+            .await
+        })
     }
 
     pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {

@@ -6,7 +6,7 @@ use common::Id;
 use futures_util::TryStreamExt;
 use mongodb::bson::{Document, doc};
 
-use super::{Ledger, all, census::number, deleted, older, over_since};
+use super::{Answer, Ledger, all, census::number, deleted, older, over_since};
 use crate::{Expired, Job, Result};
 
 impl Ledger {
@@ -31,17 +31,19 @@ impl Ledger {
         self.moved(expired, doc! {"video_removed_at": "$$NOW"}).await
     }
 
-    pub async fn kept_bytes(&self, owner: &str) -> Result<u64> {
-        let nothing_if_null = |field: &str| doc! {"$ifNull": [field, 0_i64]};
-        let is_there = doc! {"$eq": [{"$ifNull": ["$video_removed_at", null]}, null]};
-        let video = doc! {"$cond": [is_there, nothing_if_null("$video_bytes"), 0_i64]};
-        let sum = [
-            doc! {"$match": {"owner": owner, "state": {"$ne": "deleting"}}},
-            doc! {"$group": {"_id": null, "bytes": {"$sum": {"$add": [video, nothing_if_null("$mp3_bytes")]}}}},
-        ];
-        let found = self.run(|records| async move { records.aggregate(sum).await?.try_collect::<Vec<_>>().await });
-        let found: Vec<Document> = found.await?;
-        let bytes = found.first().and_then(|sum| sum.get("bytes")).map_or(0, number);
-        Ok(bytes.unsigned_abs())
+    pub fn kept_bytes<'a>(&'a self, owner: &'a str) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let nothing_if_null = |field: &str| doc! {"$ifNull": [field, 0_i64]};
+            let is_there = doc! {"$eq": [{"$ifNull": ["$video_removed_at", null]}, null]};
+            let video = doc! {"$cond": [is_there, nothing_if_null("$video_bytes"), 0_i64]};
+            let sum = [
+                doc! {"$match": {"owner": owner, "state": {"$ne": "deleting"}}},
+                doc! {"$group": {"_id": null, "bytes": {"$sum": {"$add": [video, nothing_if_null("$mp3_bytes")]}}}},
+            ];
+            let found = self.run(|records| async move { records.aggregate(sum).await?.try_collect::<Vec<_>>().await });
+            let found: Vec<Document> = found.await?;
+            let bytes = found.first().and_then(|sum| sum.get("bytes")).map_or(0, number);
+            Ok(bytes.unsigned_abs())
+        })
     }
 }

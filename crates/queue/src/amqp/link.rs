@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use super::dial::{Dialer, Socket};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A broker that is back is found within this; one call in it from each process is no burden to anybody.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a caller waits for a connection. A server that restarts is worth a moment; one
 /// that is away should not make everybody who asks wait for the whole of their limit.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -129,6 +129,22 @@ async fn a_silent_broker_costs_no_more_than_the_limit() {
     queue.depth("video").await.expect_err("no answer");
 }
 
+/// However long the broker was away: `/readyz` is not late to say that it is back.
+#[tokio::test]
+async fn a_broker_that_is_back_is_found_soon() {
+    let home = Servers::shared().vhost().await.expect("a virtual host");
+    let (proxy, url) = Proxy::before(&home.url()).await;
+    let queue = connect(&url).await;
+    eventually(SOON, || queue.ping()).await;
+    proxy.break_it(Breakage::Refuse);
+    // A pause of 5 s, as the next after 3.2 s, would have begun half a second ago.
+    tokio::time::sleep(Duration::from_millis(6_800)).await;
+    proxy.mend();
+    let mended = Instant::now();
+    eventually(SOON, || queue.ping()).await;
+    assert!(mended.elapsed() < Duration::from_secs(3), "took {:?}", mended.elapsed());
+}
+
 #[tokio::test]
 async fn a_blocked_connection_says_so_at_once_and_recovers() {
     let home = Servers::shared().vhost().await.expect("a virtual host");
