@@ -14,6 +14,7 @@ const BIT_RATES: [[u32; 14]; 2] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header([u8; HEADER]);
 
+#[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
 impl Header {
     /// The header at the beginning of `bytes`, if there is a valid one of a known length.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
