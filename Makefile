@@ -60,6 +60,28 @@ load: export LOAD_CLIENTS := $(or $(CLIENTS),200)
 load: setup programs ## many clients that upload at once, CLIENTS=200 of them for MINUTES=10
 	$(WITH_SERVERS) -- cargo nextest run --locked --workspace --test reliability --profile load
 
+# What guides the fuzzer: counters at every edge of the program, and what is compared there. A host is
+# named so that the flags are not those of build scripts, too.
+AUDIT_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-, \
+	level=4 inline-8bit-counters pc-table trace-compares)
+AUDIT_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+AUDIT_SECONDS = $(shell echo $$(( $(or $(AUDIT_MINUTES),2) * 60 )))
+FUZZED := engine form frames mp3 text token
+
+.PHONY: audit
+audit: ## replays all hostile input that is kept, then looks for more: AUDIT_MINUTES=2 for each target
+	scripts/setup.sh audit
+	cargo nextest run --workspace --locked --test replay --test hostile
+	RUSTFLAGS="$(AUDIT_FLAGS)" cargo build --locked --manifest-path fuzz/Cargo.toml --target $(AUDIT_HOST) --target-dir $(TARGET)/fuzz
+	for target in $(FUZZED); do \
+		found=$(TARGET)/fuzz/found/$$target; mkdir -p $$found; \
+		echo "audit: $$target for $(AUDIT_SECONDS) s"; \
+		$(TARGET)/fuzz/$(AUDIT_HOST)/debug/$$target -max_total_time=$(AUDIT_SECONDS) -max_len=16384 -timeout=20 \
+			-rss_limit_mb=1500 -artifact_prefix=$$found/../$$target- $$found fuzz/corpus/$$target 2>$$found.log || \
+			{ tail -n 40 $$found.log; echo "audit: $$target broke; the input is $$found-…"; exit 1; }; \
+		tail -n 1 $$found.log; \
+	done
+
 .PHONY: bench
 bench: ## measures upload, download, conversion and memory, beside references
 	scripts/setup.sh bench

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh build    what compiling needs
 #   scripts/setup.sh test     that, and the servers and tools of the tests
+#   scripts/setup.sh audit    what compiling needs, and the tests of hostile input
 #   scripts/setup.sh bench    that, and what the benchmark compares with: LAME, music, a Python driver
 #
 # System packages come from the system's own package manager; tools that it lacks go to
@@ -187,6 +188,14 @@ build() {
     fi
 }
 
+# No server: what is fuzzed needs none.
+audit() {
+    build
+    if have dpkg-query && have apt-get; then apt_install ffmpeg; fi
+    have ffmpeg || fail "ffmpeg is missing: install it, then come back"
+    ensure_cargo_tools
+}
+
 test_() {
     build
     if have dpkg-query && have apt-get; then
@@ -246,6 +255,7 @@ REQUIREMENTS
 case "${1-}" in
 build) build ;;
 test) test_ ;;
+audit) audit ;;
 bench) bench ;;
-*) fail "usage: scripts/setup.sh build|test|bench" ;;
+*) fail "usage: scripts/setup.sh build|test|audit|bench" ;;
 esac

@@ -42,6 +42,8 @@ fn small_files() -> Vec<Hostile> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/engine");
     let mut files: Vec<_> =
         fs::read_dir(corpus).expect("the corpus").map(|entry| entry.expect("a file").path()).collect();
+    // What was found is called by its hash; it is spoiled enough as it is.
+    files.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains('-')));
     files.sort();
     let file = |path: &std::path::PathBuf| {
         let mut bytes = fs::read(path).expect("readable");
