@@ -20,6 +20,6 @@ pub mod trace;
 pub use env::Env;
 pub use error::{Error, Result};
 pub use id::Id;
-pub use messages::Message;
+pub use messages::{Envelope, Message};
 pub use secret::Secret;
 pub use tokio_util::sync::CancellationToken;

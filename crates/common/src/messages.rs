@@ -1,5 +1,7 @@
 //! The body of a message on the queues `video` and `mp3`, as the Python services write it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Id;
@@ -10,6 +12,15 @@ pub const JOB_ID: &str = "job-id";
 /// Header that says in which run the conversion is or was: 1, and one more each time its owner
 /// has it tried again; optional on receipt.
 pub const RUN: &str = "run";
+
+/// What a queue carries: a body, and what travels beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    pub body: Vec<u8>,
+    /// Names that begin with `x-` are for the queue's own bookkeeping: they are neither sent
+    /// nor handed out. A name has 255 bytes at the most.
+    pub headers: BTreeMap<String, String>,
+}
 
 /// One conversion on its way. On `video`, `mp3_fid` is null. On `mp3` it is the result, or
 /// null with a `reason` when the conversion failed for good.

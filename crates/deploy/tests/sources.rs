@@ -44,5 +44,5 @@ fn compose_and_workflows_keep_to_their_schemas() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 2);
+    assert!(checked > 1);
 }

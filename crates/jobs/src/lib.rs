@@ -21,7 +21,7 @@ mod tags;
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use common::{
-    Id, Message, Secret,
+    Envelope, Id, Message, Secret,
     messages::{JOB_ID, RUN},
     trace::TRACEPARENT,
 };
@@ -176,8 +176,13 @@ impl Job {
         }
     }
 
+    /// The message that wakes a worker up for it, or tells the notification of its result.
+    pub fn envelope(&self) -> Envelope {
+        Envelope { body: self.message().to_json(), headers: self.headers() }
+    }
+
     /// What travels beside the message.
-    pub fn headers(&self) -> BTreeMap<String, String> {
+    fn headers(&self) -> BTreeMap<String, String> {
         let mut headers = vec![(JOB_ID, self.id.to_string()), (RUN, self.run.to_string())];
         headers.extend(self.settings.wishes());
         headers.extend(self.traceparent.clone().map(|parent| (TRACEPARENT, parent)));

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use common::{Env, Id, Message, env::parse_duration, messages::JOB_ID, start::install_crypto};
 use jobs::{Job, Jobs, State};
-use queue::{Delivery, Envelope, Letter, Queue};
+use queue::{Delivery, Letter, Queue};
 
 use crate::home::Home;
 
@@ -148,7 +148,7 @@ impl Desk {
             // A worker who holds it goes on; the ledger lets nobody else in.
             State::Stored | State::Queued | State::Converting => self.tell_worker(&job).await?,
             State::Done if !job.mailed => {
-                self.queue.publish(&self.mp3, &envelope(&job)).await?;
+                self.queue.publish(&self.mp3, &job.envelope()).await?;
                 self.jobs.told(&job.id, job.run).await?;
             }
             State::Done => bail!("it is done, and its owner knows"),
@@ -172,7 +172,7 @@ impl Desk {
     }
 
     async fn tell_worker(&self, job: &Job) -> anyhow::Result<()> {
-        self.queue.publish(&self.video, &envelope(job)).await?;
+        self.queue.publish(&self.video, &job.envelope()).await?;
         self.jobs.queued(&job.id).await?;
         Ok(())
     }
@@ -192,10 +192,6 @@ impl Desk {
             None => Ok(self.jobs.by_video(id).await?),
         }
     }
-}
-
-fn envelope(job: &Job) -> Envelope {
-    Envelope { body: job.message().to_json(), headers: job.headers() }
 }
 
 /// Which conversion a message is about, if it is one of ours.

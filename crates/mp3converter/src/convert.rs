@@ -202,10 +202,7 @@ fn one(
         show(&bar, progress, started.elapsed());
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let summary = match sandbox {
-        Some(sandbox) => sandbox.convert(file, &mut sink, &options, &mut on_progress),
-        None => transcode::convert(file, &mut sink, &options, &mut on_progress),
-    };
+    let summary = sandbox::convert(sandbox, file, &mut sink, &options, &mut on_progress);
     bar.finish_and_clear();
     // Its own words say what is wrong; what the reader or the disk said stands behind them.
     let summary = summary.map_err(anyhow::Error::new)?;

@@ -10,9 +10,10 @@ mod fate;
 mod handling;
 mod sqlite;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{bail, ensure};
+pub use common::Envelope;
 use common::{
     CancellationToken, Secret,
     trace::{self, TRACEPARENT},
@@ -20,15 +21,6 @@ use common::{
 use tracing::{Instrument, field::Empty};
 
 use crate::{amqp::Amqp, handling::Handler, sqlite::Sqlite};
-
-/// A message: what it says, and what travels beside it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Envelope {
-    pub body: Vec<u8>,
-    /// Names that begin with `x-` are for the queue's own bookkeeping: they are neither sent
-    /// nor handed out. A name has 255 bytes at the most.
-    pub headers: BTreeMap<String, String>,
-}
 
 /// A message handed to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]

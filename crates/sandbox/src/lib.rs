@@ -25,7 +25,7 @@ pub mod report;
 
 pub use child::run_if_child;
 pub use lockdown::lock_down;
-pub use parent::{Limits, Sandbox, most_memory};
+pub use parent::{Limits, Sandbox, convert, most_memory};
 #[doc(hidden)]
 pub use process::serve_forks;
 

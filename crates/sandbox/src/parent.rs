@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use transcode::{Error, HEAD_MAX, Options, Progress, Sink, Summary};
+use transcode::{Error, HEAD_MAX, MAX_CHAPTERS, Options, Progress, Sink, Summary};
 
 use crate::{
     frames::{self, Frame, Kind},
@@ -26,8 +26,6 @@ use crate::{
 const WINDOW: usize = 64 * 1024;
 /// A process whose socket has closed is gone within that, or lives on and is up to something.
 const LAST_BREATH: Duration = Duration::from_secs(2);
-/// No film is split into more MP3s.
-const CHAPTERS: u64 = 1_000;
 /// No MP3 has more bytes a second.
 const BYTES_A_SECOND: u64 = 40_000;
 
@@ -45,6 +43,20 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { memory: 1 << 30, time: Duration::from_secs(12 * 3_600), silence: Duration::from_secs(120) }
+    }
+}
+
+/// [`transcode::convert`] in `sandbox`, or in this process if there is none.
+pub fn convert<R: Read + Seek + Send + 'static>(
+    sandbox: Option<&Sandbox>,
+    input: R,
+    sink: &mut dyn Sink,
+    options: &Options,
+    on_progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Summary, Error> {
+    match sandbox {
+        Some(sandbox) => sandbox.convert(input, sink, options, on_progress),
+        None => transcode::convert(input, sink, options, on_progress),
     }
 }
 
@@ -280,7 +292,7 @@ impl<R: Read + Seek> Job<'_, R> {
     /// child may not come from the engine.
     fn most(&self) -> u64 {
         let longest = self.options.max_duration.as_secs().saturating_add(60).saturating_mul(BYTES_A_SECOND);
-        let heads = if self.options.split.is_some() { CHAPTERS } else { 1 } * HEAD_MAX as u64;
+        let heads = if self.options.split.is_some() { MAX_CHAPTERS as u64 } else { 1 } * HEAD_MAX as u64;
         self.options.max_output_bytes.unwrap_or(u64::MAX).min(longest).saturating_add(heads)
     }
 

@@ -52,6 +52,7 @@ pub use error::Error;
 pub use ffmpeg::versions;
 pub use monitor::Progress;
 pub use sink::{FileSink, HEAD_MAX, Sink};
+pub use split::MAX_CHAPTERS;
 pub use tags::Tag;
 pub use waveform::POINTS as WAVEFORM_POINTS;
 

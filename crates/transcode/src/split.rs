@@ -12,7 +12,7 @@ use crate::zip::{self, Zip};
 use crate::{Error, Options, Part, Summary, chapters, tags};
 
 /// So many files anybody may want; more are somebody's attack.
-const MOST: usize = 999;
+pub const MAX_CHAPTERS: usize = 999;
 
 /// Chapters that end so shortly before the sound does go on to its end.
 const ROUGH: Duration = Duration::from_secs(1);
@@ -39,8 +39,8 @@ where
     let whole = length.map_or(Duration::MAX, |length| options.part.start.saturating_add(length));
     let told: Vec<_> = chapters::within(source.chapters(), options.part).collect();
     let of = told.len();
-    if of == 0 || of > MOST {
-        return Err(if of == 0 { Error::NoChapters } else { Error::TooManyChapters { limit: MOST } });
+    if of == 0 || of > MAX_CHAPTERS {
+        return Err(if of == 0 { Error::NoChapters } else { Error::TooManyChapters { limit: MAX_CHAPTERS } });
     }
     let chapter = |(at, (start, end, title)): (usize, chapters::Told)| {
         let is_end = at + 1 == of && end.saturating_add(ROUGH) >= whole;

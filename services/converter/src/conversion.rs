@@ -77,14 +77,11 @@ pub async fn run(
             }
             if control.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let summary = match &sandbox {
-            Some(sandbox) => {
-                let converted = sandbox.convert(input, &mut sink, &options, &mut on_progress);
-                meters::memory(sandbox::most_memory());
-                converted
-            }
-            None => transcode::convert(input, &mut sink, &options, &mut on_progress),
-        }?;
+        let converted = sandbox::convert(sandbox.as_deref(), input, &mut sink, &options, &mut on_progress);
+        if sandbox.is_some() {
+            meters::memory(sandbox::most_memory());
+        }
+        let summary = converted?;
         sink.flush().map_err(transcode::Error::Output)?;
         Ok::<Summary, transcode::Error>(summary)
     });

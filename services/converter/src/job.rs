@@ -296,8 +296,7 @@ impl Worker {
         if job.told || !matches!(job.state, State::Done | State::Failed) {
             return Verdict::Done;
         }
-        let envelope = Envelope { body: job.message().to_json(), headers: job.headers() };
-        if let Err(error) = self.queue.publish(&self.config.mp3_queue, &envelope).await {
+        if let Err(error) = self.queue.publish(&self.config.mp3_queue, &job.envelope()).await {
             tracing::warn!(
                 error = format!("{:#}", anyhow::Error::from(error)),
                 "the notification could not be told yet"

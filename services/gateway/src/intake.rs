@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use blobs::{Blobs, Meta, Writer};
 use common::{Error, Id, Result, fault::Point, trace};
 use jobs::{Job, Jobs, NewJob, Settings, State};
-use queue::{Envelope, Queue};
+use queue::Queue;
 use tracing::Instrument;
 
 use crate::line::Line;
@@ -58,7 +58,7 @@ impl Intake {
     /// Tells the broker that there is work. Whether it worked is for the ledger to know: what
     /// stays `stored` is told again by the reconciler.
     pub async fn publish(&self, job: &Job) -> bool {
-        let envelope = envelope(job);
+        let envelope = job.envelope();
         match self.queue.publish(&self.video_queue, &envelope).await {
             Ok(()) => {
                 Point::Published.pass();
@@ -95,11 +95,6 @@ impl Intake {
             tracing::warn!(job.id = %id, error, "the remains of an upload are left for the reconciler");
         }
     }
-}
-
-/// The message that wakes a worker up for this job, or tells the notification of its result.
-pub fn envelope(job: &Job) -> Envelope {
-    Envelope { body: job.message().to_json(), headers: job.headers() }
 }
 
 /// Another upload came with the same key, and nobody knows yet how it ends.

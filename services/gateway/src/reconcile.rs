@@ -8,7 +8,7 @@ use common::{CancellationToken, Env, fault::Point};
 use jobs::{Expired, HERE_EVERY, Job, Stuck};
 use queue::Queue;
 
-use crate::{App, gauges::Gauges, intake::envelope};
+use crate::{App, gauges::Gauges};
 
 /// How long each thing may stand still.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
             app.intake.tell(job).await;
         }
         Stuck::Untold => {
-            queue.publish(&app.config.mp3_queue, &envelope(job)).await?;
+            queue.publish(&app.config.mp3_queue, &job.envelope()).await?;
             Point::Retold.pass();
             app.jobs.told(&job.id, job.run).await?;
         }
