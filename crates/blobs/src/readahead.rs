@@ -18,8 +18,9 @@ const KEPT: usize = 8;
 
 /// Reads a file by blocks, the next ones being fetched while the last are used.
 ///
-/// The window doubles while the reader goes straight on and shrinks to one block after a jump,
-/// so that a reader that picks pieces out of a large file does not fetch what lies between.
+/// The window doubles while the reader goes straight on and shrinks to one block after a jump, when
+/// nothing is fetched ahead either, so that a reader that picks pieces out of a large file does not
+/// fetch what lies between.
 ///
 /// Blocks the thread that reads: never use it on a runtime thread.
 pub struct ReadAhead {
@@ -48,6 +49,7 @@ impl ReadAhead {
         if let Some((_, bytes)) = self.kept.iter().find(|(kept, _)| *kept == n) {
             return Ok(bytes.clone());
         }
+        let goes_on = n == 0 || self.kept.back().is_some_and(|(last, _)| last + 1 == n);
         let fetch = match self.ahead.take() {
             Some(ahead) if (ahead.first..ahead.end).contains(&n) => {
                 self.window = (self.window * 2).min((MOST_AHEAD / self.file.block).max(1));
@@ -56,8 +58,8 @@ impl ReadAhead {
             jumped_over => {
                 if let Some(fetch) = jumped_over {
                     fetch.blocks.abort();
-                    self.window = 1;
                 }
+                self.window = 1;
                 self.fetch(n)
             }
         };
@@ -68,7 +70,7 @@ impl ReadAhead {
         while self.kept.len() > KEPT.max((end - first) as usize + 1) {
             self.kept.pop_front();
         }
-        if end * self.file.block < self.file.length {
+        if goes_on && end * self.file.block < self.file.length {
             self.ahead = Some(self.fetch(end));
         }
         let found = self.kept.iter().find(|(kept, _)| *kept == n);

@@ -1,9 +1,10 @@
 //! How long a film takes, and how much memory.
 
-use std::{process::Command, time::Instant};
+use std::{ffi::OsStr, process::Command, time::Instant};
 
 use anyhow::{Context, ensure};
 use e2e::Product;
+use mongodb::bson::doc;
 use serde_json::Value;
 use testkit::media;
 
@@ -38,6 +39,51 @@ pub async fn ten_minutes(bench: &mut Bench, report: &mut Report) -> anyhow::Resu
             ("the worker: GridFS to GridFS", engine),
             ("the user: upload, queue, conversion, ledger", ours),
             ("`ffmpeg -i IN -vn -q:a 2 OUT.mp3` on a local file", ffmpeg),
+        ],
+    );
+    Ok(())
+}
+
+/// How much of a film with very large pictures is read for its sound.
+pub async fn reading(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
+    let (picture, sound) = (bench.app.path("picture.mp4"), bench.app.path("minute.wav"));
+    media::film(&sound, 60.0, &media::Film::default())?;
+    let ffmpeg = |arguments: &[&OsStr]| {
+        let status = Command::new("ffmpeg").args(["-nostdin", "-loglevel", "error", "-y"]).args(arguments).status()?;
+        ensure!(status.success(), "ffmpeg failed");
+        anyhow::Ok(())
+    };
+    let words = |text: &'static str| text.split(' ').map(OsStr::new);
+    let encoded = words(
+        "-f lavfi -i testsrc2=size=3840x2160:rate=25:duration=2,noise=alls=60:allf=t -c:v libx264 -preset ultrafast \
+         -b:v 40M -minrate 40M -maxrate 40M -bufsize 20M",
+    );
+    ffmpeg(&encoded.chain([picture.as_os_str()]).collect::<Vec<_>>())?;
+    let film = bench.app.path("uhd.mp4");
+    let arguments =
+        words("-stream_loop -1 -i").chain([picture.as_os_str()]).chain(words("-i")).chain([sound.as_os_str()]);
+    let arguments = arguments.chain(words("-c:v copy -c:a aac -t 60")).chain([film.as_os_str()]);
+    ffmpeg(&arguments.collect::<Vec<_>>())?;
+
+    bench.app.add_converter().await;
+    let store = mongodb::Client::with_uri_str(bench.app.mongod.url()).await?;
+    let sent = async || {
+        let status = store.database("admin").run_command(doc! {"serverStatus": 1}).await?;
+        let bytes = status.get_document("network")?.get("bytesOut").context("no count of bytes")?;
+        let bytes = bytes.as_i64().or_else(|| bytes.as_i32().map(i64::from)).or_else(|| Some(bytes.as_f64()? as i64));
+        anyhow::Ok(bytes.context("not a number")? as f64 / f64::from(1 << 20))
+    };
+    let before = sent().await?;
+    let id = bench.user.submit(&film).await;
+    let conversion = bench.user.outcome(&id).await;
+    ensure!(conversion["state"] == "done", "{conversion}");
+    let read = sent().await? - before;
+    report.figures(
+        "A minute of UHD, MP4 with 40 Mbit/s, index at the end",
+        "MiB",
+        &[
+            ("the film", film.metadata()?.len() as f64 / f64::from(1 << 20)),
+            ("out of GridFS until its MP3 is done", read),
         ],
     );
     Ok(())

@@ -62,6 +62,9 @@ async fn main() -> anyhow::Result<()> {
     if wanted("film") {
         conversion::ten_minutes(&mut bench, &mut report).await?;
     }
+    if wanted("reading") {
+        conversion::reading(&mut bench, &mut report).await?;
+    }
     if wanted("clips") {
         clips::clips(&bench, &mut report).await?;
     }
