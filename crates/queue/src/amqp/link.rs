@@ -16,7 +16,10 @@ use futures_util::StreamExt;
 use lapin::{Channel, Connection, Event};
 use tokio::sync::watch;
 
-use super::dial::{Dialer, Socket};
+use super::{
+    dial::{Dialer, Socket},
+    topology::is_not_found,
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A broker that is back is found within this; one call in it from each process is no burden to anybody.
@@ -24,6 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a caller waits for a connection. A server that restarts is worth a moment; one
 /// that is away should not make everybody who asks wait for the whole of their limit.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Channels that end with "no such queue" on one connection: those of the queues that it makes.
+const MOST_SPOILT: u32 = 100;
 /// A trouble that lasts is logged this often.
 const REMINDER: Duration = Duration::from_secs(60);
 
@@ -121,9 +126,20 @@ impl Drop for Link {
 }
 
 impl Live {
+    pub(super) fn new(connection: Connection, socket: Socket, generation: u64, limit: Duration) -> Self {
+        Self { connection, socket, generation, limit }
+    }
+
     /// Opens a channel.
     pub(super) async fn channel(&self) -> anyhow::Result<Channel> {
-        self.limited(self.connection.create_channel()).await?.context("cannot open a channel")
+        let mut spoilt = 0;
+        loop {
+            match self.limited(self.connection.create_channel()).await? {
+                // An earlier channel's, of the same number: see `look`. The next number is another one.
+                Err(error) if is_not_found(&error) && spoilt < MOST_SPOILT => spoilt += 1,
+                opened => return opened.context("cannot open a channel"),
+            }
+        }
     }
 
     /// Waits for an answer of the broker, but not for ever: the driver may never come back from
@@ -169,7 +185,7 @@ impl Live {
         }
     }
 
-    async fn close(&self) {
+    pub(super) async fn close(&self) {
         let closed = self.connection.close(200, "OK".into());
         // Whatever comes of it, the socket is shut after it.
         let _ = tokio::time::timeout(self.limit.min(Duration::from_secs(2)), closed).await;
@@ -208,7 +224,7 @@ async fn keep_up(
             Ok((connection, socket)) => {
                 generation += 1;
                 let since = Instant::now();
-                let live = Arc::new(Live { connection, socket, generation, limit });
+                let live = Arc::new(Live::new(connection, socket, generation, limit));
                 state.send_replace(State::Up(live.clone()));
                 connected.set(1.0);
                 tracing::info!(role, broker = %dialer, "connected to the message broker");

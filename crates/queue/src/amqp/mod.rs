@@ -14,6 +14,7 @@
 
 mod dial;
 mod link;
+mod look;
 mod publisher;
 mod topology;
 mod wire;
@@ -33,6 +34,7 @@ use lapin::options::BasicGetOptions;
 use self::{
     dial::Dialer,
     link::{Link, Live},
+    look::Look,
     publisher::{Outgoing, Publisher},
     topology::Topology,
     wire::Counters,
@@ -49,6 +51,7 @@ pub(crate) struct Amqp {
     publisher: Publisher,
     /// Made when the first worker starts: who only publishes needs none.
     consuming: OnceLock<Consuming>,
+    look: Look,
 }
 
 struct Consuming {
@@ -61,7 +64,8 @@ impl Amqp {
         let limit = options.confirm_timeout;
         let dialer = Dialer::new(url, &options.name, limit)?;
         let publisher = Publisher::new(Link::keep(dialer.clone(), "publish", limit), limit);
-        Ok(Self { dialer, options, publisher, consuming: OnceLock::new() })
+        let look = Look::new(dialer.clone(), limit);
+        Ok(Self { dialer, options, publisher, consuming: OnceLock::new(), look })
     }
 
     pub(crate) async fn publish(&self, queue: &str, envelope: &Envelope) -> Result<(), PublishError> {
@@ -103,13 +107,17 @@ impl Amqp {
     }
 
     pub(crate) async fn exists(&self, queue: &str) -> anyhow::Result<bool> {
-        let live: Arc<Live> = self.publisher.link.live().await?;
-        Ok(topology::exists(&live, queue).await?.is_some())
+        Ok(self.look_at(queue).await?.is_some())
     }
 
     pub(crate) async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
-        let live: Arc<Live> = self.publisher.link.live().await?;
-        Ok(topology::exists(&live, queue).await?.unwrap_or(0))
+        Ok(self.look_at(queue).await?.unwrap_or(0))
+    }
+
+    async fn look_at(&self, queue: &str) -> anyhow::Result<Option<u32>> {
+        // A broker that is away is known to be.
+        self.publisher.link.live().await?;
+        self.look.at(queue).await
     }
 
     pub(crate) async fn sift(
@@ -117,8 +125,8 @@ impl Amqp {
         queue: &str,
         mut judge: impl AsyncFnMut(Delivery) -> anyhow::Result<Letter>,
     ) -> anyhow::Result<()> {
+        let Some(count) = self.look_at(queue).await? else { return Ok(()) };
         let live: Arc<Live> = self.publisher.link.live().await?;
-        let Some(count) = topology::exists(&live, queue).await? else { return Ok(()) };
         let channel = live.channel().await?;
         let mut kept = 0;
         let sifting = async {
@@ -149,6 +157,7 @@ impl Amqp {
         if let Some(consuming) = self.consuming.get() {
             consuming.link.close().await;
         }
+        self.look.close().await;
         self.publisher.link.close().await;
     }
 }

@@ -37,6 +37,22 @@ async fn without_a_broker_publish_errs_in_time() {
     queue.ping().await.expect_err("not there");
 }
 
+/// Each look at a queue that is missing ends a channel, and channels have 2,047 numbers.
+#[tokio::test]
+async fn who_waits_long_for_a_queue_loses_nothing_by_it() {
+    let broker = Rabbitmq::start().await.expect("RabbitMQ");
+    let queue = connect_with(&broker.url(), options()).await;
+    for look in 0..2_100 {
+        let found = queue.exists("video").await;
+        assert!(!found.expect("an answer"), "look {look}");
+    }
+    for turn in 0..2_100 {
+        queue.ping().await.unwrap_or_else(|error| panic!("turn {turn}: {error:#}"));
+    }
+    queue.publish("video", &envelope("x")).await.expect("published");
+    assert!(queue.exists("video").await.expect("an answer"));
+}
+
 /// Publishing, a running handler and waiting retries, all across a stop and start of the broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_goes_on_after_a_restart_and_nothing_is_lost() {

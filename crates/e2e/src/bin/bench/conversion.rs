@@ -40,8 +40,7 @@ pub async fn ten_minutes(bench: &mut Bench, report: &mut Report) -> anyhow::Resu
             ("the user: upload, queue, conversion, ledger", ours),
             ("`ffmpeg -i IN -vn -q:a 2 OUT.mp3` on a local file", ffmpeg),
         ],
-    );
-    Ok(())
+    )
 }
 
 /// How much of a film with very large pictures is read for its sound.
@@ -85,8 +84,7 @@ pub async fn reading(bench: &mut Bench, report: &mut Report) -> anyhow::Result<(
             ("the film", film.metadata()?.len() as f64 / f64::from(1 << 20)),
             ("out of GridFS until its MP3 is done", read),
         ],
-    );
-    Ok(())
+    )
 }
 
 /// What the worker's own log says of its last conversion, in seconds.
@@ -119,6 +117,5 @@ pub async fn memory(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()
             ("gateway", mib(bench.app.gateway.peak_memory())),
             ("converter, with the child that converts", mib(bench.app.converters[0].peak_memory() + child)),
         ],
-    );
-    Ok(())
+    )
 }

@@ -68,8 +68,7 @@ pub fn memory(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     for (length, film) in [("1 minute", minute), ("10 minutes", ten), ("1 hour", hour), ("24 hours", day)] {
         costs.push((length.to_owned(), vec![measure(&mut ours(&film, &[]))?]));
     }
-    report.costs("The command line by length of an MP4 with AAC", &costs);
-    Ok(())
+    report.costs("The command line by length of an MP4 with AAC", &costs)
 }
 
 /// Each contestant has its turn in each round.
@@ -80,8 +79,7 @@ fn run(bench: &Bench, report: &mut Report, title: &str, mut all: Vec<(String, Co
             costs.push(measure(command).with_context(|| name.clone())?);
         }
     }
-    report.costs(title, &rows);
-    Ok(())
+    report.costs(title, &rows)
 }
 
 fn ours(film: &Path, arguments: &[&str]) -> Command {

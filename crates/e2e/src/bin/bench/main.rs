@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
 
     let only = std::env::var("BENCH_ONLY").ok();
     let wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
-    let mut report = report::Report::new();
+    let mut report = report::Report::new(only.is_some())?;
     if wanted("engine") {
         engine::compare(&bench, &mut report)?;
     }
@@ -71,5 +71,5 @@ async fn main() -> anyhow::Result<()> {
     if wanted("memory") {
         conversion::memory(&mut bench, &mut report).await?;
     }
-    report.write(only.is_some())
+    Ok(())
 }

@@ -40,8 +40,7 @@ pub async fn upload(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
             ("pymongo `GridFS.put` of a local file, no HTTP", python),
             ("the ceiling: chunks built beforehand, inserted over two connections", ceiling),
         ],
-    );
-    Ok(())
+    )
 }
 
 pub async fn download(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
@@ -61,8 +60,7 @@ pub async fn download(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         "MB/s",
         true,
         vec![("GET /download, from GridFS to the socket", ours), ("pymongo `GridFS.get`, no HTTP", python)],
-    );
-    Ok(())
+    )
 }
 
 async fn drop_store(bench: &Bench) -> anyhow::Result<()> {
