@@ -78,7 +78,9 @@ pub async fn a_name_stays_a_name<P: Product>() {
         assert!(matches!(mail.subject().as_str(), "MP3 Download" | "MP3 conversion failed"), "{}", mail.subject());
         let raw = String::from_utf8_lossy(&mail.raw).into_owned();
         let head = raw.split("\r\n\r\n").next().expect("a head").to_lowercase();
-        assert!(!head.contains("bcc") && !head.contains("x-evil") && !head.contains("victim"), "{head}");
+        // Not anywhere in it: an id is hexadecimal, and has its own bcc now and then.
+        assert!(!head.contains("victim"), "{head}");
+        assert!(!head.lines().any(|line| line.starts_with("bcc") || line.starts_with("x-evil")), "{head}");
         assert!(!mail.text().contains(['\u{202e}', '\u{2066}', '\u{2028}', '\u{1b}']), "{}", mail.text());
         assert!(
             !mail.text().lines().any(|line| line.starts_with("Bcc") || line.starts_with("X-Evil")),
