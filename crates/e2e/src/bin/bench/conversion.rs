@@ -1,6 +1,6 @@
 //! How long a film takes, and how much memory.
 
-use std::{ffi::OsStr, process::Command, time::Instant};
+use std::{process::Command, time::Instant};
 
 use anyhow::{Context, ensure};
 use e2e::Product;
@@ -8,35 +8,35 @@ use mongodb::bson::doc;
 use serde_json::Value;
 use testkit::media;
 
-use crate::{Bench, report::Report, transfer};
+use crate::{
+    Bench,
+    engine::{self, ffmpeg_quietly},
+    measure::measure,
+    report::Report,
+    transfer,
+};
 
 /// Ten minutes through upload, queue, GridFS and back, beside ffmpeg on a local file.
 pub async fn ten_minutes(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     bench.app.add_converter().await;
     let film = bench.app.path("ten-minutes.mp4");
     media::film(&film, 600.0, &media::Film::default())?;
-    let (mut ours, mut engine, mut ffmpeg) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut worker, mut ffmpeg) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
         let started = Instant::now();
         let conversion = bench.user.convert(&film).await;
         ours.push(started.elapsed().as_secs_f64());
         ensure!(conversion["state"] == "done", "{conversion}");
-        engine.push(last_duration(&bench.app.converters[0].log())?);
+        worker.push(last_duration(&bench.app.converters[0].log())?);
 
-        let started = Instant::now();
-        let output = bench.app.path("reference.mp3");
-        let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-loglevel", "error", "-y", "-i"]).arg(&film);
-        let status = command.args(["-vn", "-q:a", "2"]).arg(&output).status()?;
-        ensure!(status.success(), "ffmpeg failed");
-        ffmpeg.push(started.elapsed().as_secs_f64());
+        ffmpeg.push(measure(&mut engine::ffmpeg(&film))?.seconds);
     }
     report.compare(
         "A film of ten minutes, MP4 with AAC, to VBR V2",
         "seconds",
         false,
         vec![
-            ("the worker: GridFS to GridFS", engine),
+            ("the worker: GridFS to GridFS", worker),
             ("the user: upload, queue, conversion, ledger", ours),
             ("`ffmpeg -i IN -vn -q:a 2 OUT.mp3` on a local file", ffmpeg),
         ],
@@ -47,22 +47,16 @@ pub async fn ten_minutes(bench: &mut Bench, report: &mut Report) -> anyhow::Resu
 pub async fn reading(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     let (picture, sound) = (bench.app.path("picture.mp4"), bench.app.path("minute.wav"));
     media::film(&sound, 60.0, &media::Film::default())?;
-    let ffmpeg = |arguments: &[&OsStr]| {
-        let status = Command::new("ffmpeg").args(["-nostdin", "-loglevel", "error", "-y"]).args(arguments).status()?;
-        ensure!(status.success(), "ffmpeg failed");
-        anyhow::Ok(())
-    };
-    let words = |text: &'static str| text.split(' ').map(OsStr::new);
+    let words = |text: &'static str| text.split(' ');
     let encoded = words(
         "-f lavfi -i testsrc2=size=3840x2160:rate=25:duration=2,noise=alls=60:allf=t -c:v libx264 -preset ultrafast \
          -b:v 40M -minrate 40M -maxrate 40M -bufsize 20M",
     );
-    ffmpeg(&encoded.chain([picture.as_os_str()]).collect::<Vec<_>>())?;
+    ffmpeg_quietly(Command::new("ffmpeg").args(encoded).arg(&picture))?;
     let film = bench.app.path("uhd.mp4");
-    let arguments =
-        words("-stream_loop -1 -i").chain([picture.as_os_str()]).chain(words("-i")).chain([sound.as_os_str()]);
-    let arguments = arguments.chain(words("-c:v copy -c:a aac -t 60")).chain([film.as_os_str()]);
-    ffmpeg(&arguments.collect::<Vec<_>>())?;
+    let mut command = Command::new("ffmpeg");
+    command.args(words("-stream_loop -1 -i")).arg(&picture).arg("-i").arg(&sound);
+    ffmpeg_quietly(command.args(words("-c:v copy -c:a aac -t 60")).arg(&film))?;
 
     bench.app.add_converter().await;
     let store = mongodb::Client::with_uri_str(bench.app.mongod.url()).await?;

@@ -88,7 +88,8 @@ fn ours(film: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn ffmpeg(film: &Path) -> Command {
+/// What everything is held against.
+pub fn ffmpeg(film: &Path) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-loglevel", "error", "-y", "-i"]).arg(film).args(["-vn", "-q:a", "2"]);
     command.arg(film.with_extension("ffmpeg.mp3"));
@@ -152,7 +153,8 @@ impl Films {
     }
 }
 
-fn ffmpeg_quietly(command: &mut Command) -> anyhow::Result<()> {
+/// Runs an `ffmpeg` that has its arguments, to its end.
+pub fn ffmpeg_quietly(command: &mut Command) -> anyhow::Result<()> {
     let status = command.args(["-nostdin", "-loglevel", "error", "-y"]).status()?;
     ensure!(status.success(), "{command:?} failed");
     Ok(())
