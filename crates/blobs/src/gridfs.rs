@@ -120,7 +120,9 @@ impl Bucket {
         let range = doc! {"files_id": key, "n": {"$gte": first as i64, "$lt": end as i64}};
         let wanted = (end - first) as u32;
         let found = limited(async move {
-            let mut cursor = chunks.find(range).sort(doc! {"n": 1}).batch_size(wanted).await?;
+            // With a limit the server closes the cursor itself; else its end would be asked for as well.
+            let find = chunks.find(range).sort(doc! {"n": 1}).limit(wanted.into()).batch_size(wanted);
+            let mut cursor = find.await?;
             let mut found = Vec::with_capacity(wanted as usize);
             while cursor.advance().await? {
                 let data = cursor.current().get_binary("data").map(|data| Bytes::copy_from_slice(data.bytes));

@@ -9,7 +9,7 @@ use axum::{
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The seconds after which a server that was away is worth another try.
+/// The seconds after which a server that was away, or busy, is worth another try.
 pub const RETRY_AFTER: &str = "5";
 
 /// An answer other than success. As a response it is the classic plain text; the `/v1` layer
@@ -61,6 +61,9 @@ pub enum Error {
     /// 429: too often, or too much.
     #[error("{}, try again later", .0.what)]
     Limited(Limit),
+    /// 503: as much of this goes on here as may; trying again later may help.
+    #[error("{0}, try again later")]
+    Busy(&'static str),
     /// 503: a server that we need does not answer; trying again later may help.
     #[error("{what} is unavailable, try again later")]
     Unavailable { what: &'static str, cause: anyhow::Error },
@@ -133,7 +136,7 @@ impl Error {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -150,7 +153,7 @@ impl IntoResponse for Error {
         let (status, detail) = (self.status(), self.to_string());
         let mut response = (status, detail.clone()).into_response();
         match &self {
-            Self::Unavailable { .. } => {
+            Self::Busy(_) | Self::Unavailable { .. } => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
             }
             Self::Limited(limit) => {

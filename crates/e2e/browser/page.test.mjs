@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
+import http from "node:http";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
@@ -226,6 +227,35 @@ test("a film without sound says so, and can be tried again", async () => {
   const [answer] = await Promise.all([page.waitForResponse(/\/retry$/), row("silent.mp4").getByRole("button", { name: "Try again" }).click()]);
   assert.equal(answer.status(), 202);
   await inState("silent.mp4", "failed");
+});
+
+test("a server with its hands full is waited for", async () => {
+  const login = await fetch(`${GATEWAY}/login`, { method: "POST", headers: { authorization: `Basic ${btoa(`${ACCOUNT.email}:${ACCOUNT.password}`)}` } });
+  const token = await login.text();
+  // Two uploads that never end, which is as many as this one takes.
+  const full = [1, 2].map(() => {
+    const headers = { authorization: `Bearer ${token}`, "content-type": "multipart/form-data; boundary=b" };
+    const upload = http.request(`${GATEWAY}/upload`, { method: "POST", headers });
+    upload.on("error", () => {});
+    upload.write('--b\r\ncontent-disposition: form-data; name="file"; filename="endless.mp4"\r\n\r\n');
+    upload.write(Buffer.alloc(1 << 20));
+    return upload;
+  });
+  await eventually("both are under way", async () => {
+    const answer = await fetch(`${GATEWAY}/upload`, { method: "POST", headers: { authorization: `Bearer ${token}` } });
+    return answer.status === 503;
+  });
+  const refused = page.waitForResponse((answer) => answer.status() === 503);
+  await page.locator("#files").setInputFiles({ name: "patient.mp4", mimeType: "video/mp4", buffer: readFileSync(film("short.mp4")) });
+  await refused;
+  const waiting = page.locator('.row[data-state="waiting"]');
+  await waiting.getByText("Waiting to upload").waitFor();
+  const accepted = page.waitForResponse((answer) => answer.request().method() === "POST" && answer.status() === 202);
+  for (const upload of full) upload.destroy();
+  await accepted;
+  await inState("patient.mp4", "done");
+  // The browser speaks of each refusal.
+  assert.ok(complaints.splice(0).every((complaint) => complaint.includes("503")));
 });
 
 test("cancelling an upload, and a conversion", async () => {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use e2e::{App, Product};
+use e2e::{App, Product, Setup};
 use testkit::{media, workspace_root};
 use tokio::process::Command;
 
@@ -15,7 +15,9 @@ async fn the_page_does_what_it_promises() {
     assert!(folder.join("node_modules").is_dir(), "playwright-core is missing: run `npm ci` in {}", folder.display());
     let screenshots = workspace_root().join("target/screenshots");
     std::fs::create_dir_all(&screenshots).expect("a folder for screenshots");
-    let app = App::start().await;
+    // The page itself sends two at a time.
+    let env = vec![("MAX_UPLOADS", "2".to_owned())];
+    let app = App::start_with(Setup { env, ..Setup::default() }).await;
     media::long_film(&app.path("long.mp4"), 30).expect("a long film");
     media::film(&app.path("short.mp4"), 12.0, &media::Film::default()).expect("a film");
     media::silent_film(&app.path("silent.mp4"), 2.0).expect("a silent film");

@@ -382,13 +382,13 @@ impl Jobs {
         backend!(self.release(id, attempt))
     }
 
-    /// `Converting` → `Done`. False: somebody else's result counts; delete yours.
-    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<bool> {
+    /// `Converting` → `Done`: the record as it is then. `None`: somebody else's result counts; delete yours.
+    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<Option<Job>> {
         backend!(self.done(id, attempt, output))
     }
 
-    /// `Converting` → `Failed`.
-    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
+    /// `Converting` → `Failed`: the record as it is then, or `None` if the lease is no longer yours.
+    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<Option<Job>> {
         backend!(self.failed(id, attempt, reason))
     }
 

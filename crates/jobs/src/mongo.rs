@@ -325,7 +325,7 @@ impl Ledger {
         self.moved(Self::held(id, attempt), doc! {"state": "queued", "percent": 0}).await
     }
 
-    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<bool> {
+    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<Option<Job>> {
         let fields = doc! {
             "state": "done",
             "percent": 100,
@@ -334,21 +334,20 @@ impl Ledger {
             "duration_s": output.duration.as_secs_f64(),
             "ended_at": "$$NOW",
         };
-        if self.moved(Self::held(id, attempt), fields).await? {
-            return Ok(true);
+        if let Some(job) = self.update(Self::held(id, attempt), fields).await? {
+            return Ok(Some(job));
         }
         // As in `stored`: a repeated move finds its own result.
-        Ok(self.find("_id", id).await?.is_some_and(|job| job.mp3_fid.as_ref() == Some(&output.mp3_fid)))
+        Ok(self.find("_id", id).await?.filter(|job| job.mp3_fid.as_ref() == Some(&output.mp3_fid)))
     }
 
-    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
+    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<Option<Job>> {
         // A reason is a text, never an expression, even if it begins with a dollar sign.
         let fields = doc! {"state": "failed", "reason": {"$literal": reason}, "ended_at": "$$NOW"};
-        if self.moved(Self::held(id, attempt), fields).await? {
-            return Ok(true);
+        if let Some(job) = self.update(Self::held(id, attempt), fields).await? {
+            return Ok(Some(job));
         }
-        let same = |job: &Job| job.state == State::Failed && job.attempt == attempt;
-        Ok(self.find("_id", id).await?.as_ref().is_some_and(same))
+        Ok(self.find("_id", id).await?.filter(|job| job.state == State::Failed && job.attempt == attempt))
     }
 
     pub async fn done_elsewhere(&self, id: &Id, mp3_fid: &Id) -> Result<bool> {

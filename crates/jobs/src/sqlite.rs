@@ -204,26 +204,25 @@ impl Ledger {
         self.moved(step.bind(id.as_str()).bind(attempt)).await
     }
 
-    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<bool> {
+    pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<Option<Job>> {
         let step = step!(
             ", state = 'done', percent = 100, mp3_fid = ?4, mp3_bytes = ?5, duration_s = ?6, ended_at = ?1"
             if "state = 'converting' AND attempt = ?3"
         );
         let step = step.bind(id.as_str()).bind(attempt).bind(output.mp3_fid.as_str()).bind(output.mp3_bytes as i64);
-        if self.moved(step.bind(output.duration.as_secs_f64())).await? {
-            return Ok(true);
+        if let Some(job) = self.update(step.bind(output.duration.as_secs_f64())).await? {
+            return Ok(Some(job));
         }
         // As in `stored`: a repeated move finds its own result.
-        Ok(self.find("_id", id).await?.is_some_and(|job| job.mp3_fid.as_ref() == Some(&output.mp3_fid)))
+        Ok(self.find("_id", id).await?.filter(|job| job.mp3_fid.as_ref() == Some(&output.mp3_fid)))
     }
 
-    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<bool> {
+    pub async fn failed(&self, id: &Id, attempt: u32, reason: &str) -> Result<Option<Job>> {
         let step = step!(", state = 'failed', reason = ?4, ended_at = ?1" if "state = 'converting' AND attempt = ?3");
-        if self.moved(step.bind(id.as_str()).bind(attempt).bind(reason)).await? {
-            return Ok(true);
+        if let Some(job) = self.update(step.bind(id.as_str()).bind(attempt).bind(reason)).await? {
+            return Ok(Some(job));
         }
-        let same = |job: &Job| job.state == State::Failed && job.attempt == attempt;
-        Ok(self.find("_id", id).await?.as_ref().is_some_and(same))
+        Ok(self.find("_id", id).await?.filter(|job| job.state == State::Failed && job.attempt == attempt))
     }
 
     pub async fn done_elsewhere(&self, id: &Id, mp3_fid: &Id) -> Result<bool> {

@@ -64,7 +64,7 @@ async fn a_job_goes_its_way(jobs: Jobs) {
     assert!(jobs.renew(&id, 1, 42, TTL).await.expect("renew"));
     assert_eq!(jobs.get(&id).await.expect("get").expect("there").percent, 42);
     let output = output();
-    assert!(jobs.done(&id, 1, &output).await.expect("done"));
+    assert!(jobs.done(&id, 1, &output).await.expect("done").is_some());
     let job = jobs.by_mp3(&output.mp3_fid).await.expect("get").expect("found by its result");
     assert_eq!((job.state, job.percent, job.duration_s, job.mp3_bytes), (State::Done, 100, Some(1.5), Some(9)));
     assert!(!job.told && !job.mailed);
@@ -86,7 +86,7 @@ async fn a_move_needs_the_state_it_expects(jobs: Jobs) {
     assert!(jobs.stored(&id, 1).await.expect("the same move, repeated after a lost answer"));
     assert!(!jobs.abandon(&id).await.expect("accepted"), "an accepted job cannot be abandoned");
     assert!(!jobs.still_uploading(&id).await.expect("over"));
-    assert!(!jobs.done(&id, 1, &output()).await.expect("nobody's lease"));
+    assert!(jobs.done(&id, 1, &output()).await.expect("nobody's lease").is_none());
     assert!(!jobs.renew(&id, 0, 1, TTL).await.expect("nobody's lease"));
     assert!(matches!(jobs.lease(&Id::fresh(), &Id::fresh(), TTL).await.expect("lease"), Lease::Gone));
     assert!(!jobs.stored(&Id::fresh(), 1).await.expect("no such job"));
@@ -111,12 +111,12 @@ async fn a_zombie_loses(jobs: Jobs) {
     assert_eq!((zombie.attempt, heir.attempt), (1, 2));
     assert_eq!(heir.outputs[..1], zombie.outputs, "the heir learns what the zombie may have left");
     assert!(!jobs.renew(&id, zombie.attempt, 50, TTL).await.expect("renew"));
-    assert!(!jobs.done(&id, zombie.attempt, &output()).await.expect("done"));
-    assert!(!jobs.failed(&id, zombie.attempt, "no").await.expect("failed"));
+    assert!(jobs.done(&id, zombie.attempt, &output()).await.expect("done").is_none());
+    assert!(jobs.failed(&id, zombie.attempt, "no").await.expect("failed").is_none());
     assert!(!jobs.release(&id, zombie.attempt).await.expect("release"));
     let output = output();
-    assert!(jobs.done(&id, heir.attempt, &output).await.expect("done"));
-    assert!(jobs.done(&id, heir.attempt, &output).await.expect("repeated after a lost answer"));
+    assert!(jobs.done(&id, heir.attempt, &output).await.expect("done").is_some());
+    assert!(jobs.done(&id, heir.attempt, &output).await.expect("repeated after a lost answer").is_some());
     assert!(matches!(jobs.lease(&id, &Id::fresh(), TTL).await.expect("lease"), Lease::Over(_)));
 }
 
@@ -124,7 +124,7 @@ async fn a_failure_keeps_its_reason(jobs: Jobs) {
     let id = stored(&jobs, "a@example.com").await;
     let job = taken(&jobs, &id, TTL).await;
     let reason = "$reason \"quoted\" {$x: 1}";
-    assert!(jobs.failed(&id, job.attempt, reason).await.expect("failed"));
+    assert!(jobs.failed(&id, job.attempt, reason).await.expect("failed").is_some());
     let job = jobs.get(&id).await.expect("get").expect("there");
     assert_eq!((job.state, job.reason.as_deref()), (State::Failed, Some(reason)));
     assert_eq!(job.message().reason.as_deref(), Some(reason));
@@ -145,7 +145,7 @@ async fn its_owner_can_end_it(jobs: Jobs) {
     assert!(jobs.cancel(&id).await.expect("cancel"));
     assert!(!jobs.cancel(&id).await.expect("cancelled already"));
     assert!(!jobs.renew(&id, job.attempt, 1, TTL).await.expect("the worker learns of it"));
-    assert!(!jobs.done(&id, job.attempt, &output()).await.expect("too late"));
+    assert!(jobs.done(&id, job.attempt, &output()).await.expect("too late").is_none());
     assert!(!jobs.remove(&id).await.expect("files first"));
     assert!(jobs.deleting(&id).await.expect("deleting"));
     let page = jobs.list("a@example.com", None, 10).await.expect("list");
@@ -216,7 +216,7 @@ async fn what_is_stuck_is_claimed_by_one(jobs: Jobs) {
     assert_eq!(claim(Stuck::Deleting).await.id, upload);
     assert_eq!(jobs.claim(Stuck::Untold, NO_TIME).await.expect("claim"), None);
     let job = taken(&jobs, &lost, TTL).await;
-    assert!(jobs.failed(&lost, job.attempt, "no sound").await.expect("failed"));
+    assert!(jobs.failed(&lost, job.attempt, "no sound").await.expect("failed").is_some());
     assert_eq!(claim(Stuck::Untold).await.id, lost);
     assert!(jobs.told(&lost, 1).await.expect("told"));
     assert_eq!(jobs.claim(Stuck::Untold, NO_TIME).await.expect("claim"), None);
@@ -228,7 +228,7 @@ async fn outputs_that_do_not_count_are_found(jobs: Jobs) {
     let job = taken(&jobs, &done, TTL).await;
     let counts = Output { mp3_fid: job.outputs[1].clone(), ..output() };
     assert_eq!(jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim"), None, "it is not over");
-    assert!(jobs.done(&done, job.attempt, &counts).await.expect("done"));
+    assert!(jobs.done(&done, job.attempt, &counts).await.expect("done").is_some());
     assert_eq!(jobs.claim(Stuck::Untidy, TTL).await.expect("claim"), None, "too early");
     let found = jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim").expect("found");
     assert_eq!((&found.id, &found.outputs), (&done, &job.outputs));
@@ -251,7 +251,7 @@ async fn what_is_tried_again_begins_anew(jobs: Jobs) {
     let zombie = taken(&jobs, &id, NO_TIME).await;
     let job = taken(&jobs, &id, TTL).await;
     assert!(jobs.renew(&id, job.attempt, 70, TTL).await.expect("renew"));
-    assert!(jobs.failed(&id, job.attempt, "no").await.expect("failed"));
+    assert!(jobs.failed(&id, job.attempt, "no").await.expect("failed").is_some());
     assert!(jobs.told(&id, 1).await.expect("told") && jobs.mailed(&id, 1).await.expect("mailed"));
     assert!(jobs.retry(&id).await.expect("retry"));
     assert!(!jobs.retry(&id).await.expect("once"), "it is under way");
@@ -263,7 +263,7 @@ async fn what_is_tried_again_begins_anew(jobs: Jobs) {
     let job = taken(&jobs, &id, TTL).await;
     assert_eq!((job.attempt, job.attempt_of_run()), (3, 1));
     assert!(!jobs.renew(&id, zombie.attempt, 1, TTL).await.expect("renew"), "a worker of the last run stays out");
-    assert!(jobs.done(&id, job.attempt, &output()).await.expect("done"));
+    assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
     assert!(!jobs.retry(&id).await.expect("well done"));
     assert!(jobs.told(&id, 2).await.expect("told") && jobs.mailed(&id, 2).await.expect("mailed"));
     let cancelled = stored(&jobs, "a@example.com").await;
@@ -315,7 +315,7 @@ async fn who_waits_stands_in_line(jobs: Jobs) {
     assert_eq!(jobs.waiting(2).await.expect("ask"), line[..2]);
     let job = taken(&jobs, &line[0], TTL).await;
     assert_eq!(jobs.waiting(10).await.expect("ask"), line[1..]);
-    assert!(jobs.failed(&line[0], job.attempt, "no").await.expect("failed"));
+    assert!(jobs.failed(&line[0], job.attempt, "no").await.expect("failed").is_some());
     assert!(jobs.retry(&line[0]).await.expect("retry"));
     line.rotate_left(1);
     assert_eq!(jobs.waiting(10).await.expect("ask"), line, "who is tried again goes to the end");
@@ -403,7 +403,7 @@ async fn a_census_counts_every_state(jobs: Jobs) {
     let failed = stored(&jobs, "b@example.com").await;
     assert!(jobs.queued(&first).await.expect("queued"));
     let job = taken(&jobs, &failed, TTL).await;
-    assert!(jobs.failed(&failed, job.attempt, "no sound").await.expect("failed"));
+    assert!(jobs.failed(&failed, job.attempt, "no sound").await.expect("failed").is_some());
     tokio::time::sleep(Duration::from_millis(20)).await;
     let counted = census(NO_TIME).await;
     let of = |state| counted.states.iter().find(|(of, _)| *of == state).expect("every state").1;
@@ -422,7 +422,7 @@ async fn what_stands_still_can_be_listed(jobs: Jobs) {
     };
     assert_eq!(listed(NO_TIME).await, HashSet::from([waiting.clone(), over.clone()]));
     assert_eq!(listed(TTL).await, HashSet::new());
-    assert!(jobs.failed(&over, job.attempt, "no sound").await.expect("failed"));
+    assert!(jobs.failed(&over, job.attempt, "no sound").await.expect("failed").is_some());
     assert_eq!(listed(NO_TIME).await.len(), 2, "its owner was not told");
     assert!(jobs.told(&over, 1).await.expect("told"));
     assert_eq!(listed(NO_TIME).await, HashSet::from([waiting]));
@@ -433,9 +433,9 @@ async fn a_video_is_kept_for_some_time_and_its_record_longer(jobs: Jobs) {
     let (cancelled, waiting) = (stored(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
     assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * 123);
     let job = taken(&jobs, &done, TTL).await;
-    assert!(jobs.done(&done, job.attempt, &output()).await.expect("done"));
+    assert!(jobs.done(&done, job.attempt, &output()).await.expect("done").is_some());
     let job = taken(&jobs, &failed, TTL).await;
-    assert!(jobs.failed(&failed, job.attempt, "no").await.expect("failed"));
+    assert!(jobs.failed(&failed, job.attempt, "no").await.expect("failed").is_some());
     assert!(jobs.cancel(&cancelled).await.expect("cancelled"));
     assert!(jobs.get(&cancelled).await.expect("get").expect("there").ended_at.is_some());
     assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * 123 + 9);

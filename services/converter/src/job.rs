@@ -19,6 +19,7 @@ use common::{
 use jobs::{Job, Jobs, Lease, Output, Settings, Split, State, Unfit};
 use queue::{Delivery, Envelope, Queue, Verdict};
 use sandbox::Sandbox;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::{
@@ -46,6 +47,8 @@ pub struct Worker {
     /// Deliveries of one message, the first included, before it is dead.
     pub attempts: u32,
     pub shutdown: CancellationToken,
+    /// What is still being written into the ledger about jobs that are over.
+    pub notes: TaskTracker,
     pub config: Config,
 }
 
@@ -232,15 +235,16 @@ impl Worker {
     async fn done(&self, job: &Job, output: &Output, started: Instant) -> Verdict {
         Point::Written.pass();
         match self.jobs.done(&job.id, job.attempt, output).await {
-            Ok(true) => {
+            Ok(Some(job)) => {
                 Point::Done.pass();
                 let duration_ms = started.elapsed().as_millis() as u64;
                 let audio_s = output.duration.as_secs();
                 tracing::info!(blob.id = %output.mp3_fid, duration_ms, audio_s, bytes = output.mp3_bytes, "converted");
                 meters::converted(output, started.elapsed());
-                self.tell_by_id(&job.id).await
+                meters::over(&job);
+                self.tell(&job).await
             }
-            Ok(false) => {
+            Ok(None) => {
                 tracing::info!("another result counts; ours is deleted");
                 if let Err(error) = self.mp3s.delete(&output.mp3_fid).await {
                     tracing::warn!(blob.id = %output.mp3_fid, %error, "a result that does not count was left behind");
@@ -257,12 +261,13 @@ impl Worker {
 
     async fn failed(&self, job: &Job, reason: &str) -> Verdict {
         match self.jobs.failed(&job.id, job.attempt, reason).await {
-            Ok(true) => {
+            Ok(Some(job)) => {
                 Point::Failed.pass();
                 tracing::info!(reason, "failed for good");
-                self.tell_by_id(&job.id).await
+                meters::over(&job);
+                self.tell(&job).await
             }
-            Ok(false) => Verdict::Done,
+            Ok(None) => Verdict::Done,
             Err(error) => {
                 tracing::warn!(%error, "failed, but the ledger does not answer");
                 Verdict::Later { after: LEDGER_AWAY }
@@ -275,20 +280,6 @@ impl Worker {
             tracing::warn!(%error, "the lease could not be given back and will run out");
         }
         Point::Released.pass();
-    }
-
-    async fn tell_by_id(&self, id: &Id) -> Verdict {
-        match self.jobs.get(id).await {
-            Ok(Some(job)) => {
-                meters::over(&job);
-                self.tell(&job).await
-            }
-            Ok(None) => Verdict::Done,
-            Err(error) => {
-                tracing::warn!(%error, "the notification waits for the ledger");
-                Verdict::Later { after: LEDGER_AWAY }
-            }
-        }
     }
 
     /// Passes a job that is over on to the notification, unless that was done before.
@@ -304,9 +295,15 @@ impl Worker {
             return Verdict::Later { after: Duration::from_secs(5) };
         }
         Point::Told.pass();
-        if let Err(error) = self.jobs.told(&job.id, job.run).await {
-            tracing::warn!(%error, "told, but the ledger does not know; its owner may get the mail twice");
-        }
+        let (jobs, id, run) = (self.jobs.clone(), job.id.clone(), job.run);
+        let note = async move {
+            if let Err(error) = jobs.told(&id, run).await {
+                tracing::warn!(%error, "told, but the ledger does not know; the notification is told again");
+            }
+        };
+        // The next job does not wait for it: should it get lost, the notification, told twice, sends
+        // one mail.
+        self.notes.spawn(note.in_current_span());
         Verdict::Done
     }
 }

@@ -18,6 +18,7 @@ use jobs::{HERE_EVERY, Jobs};
 use queue::Queue;
 use sandbox::Sandbox;
 use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio_util::task::TaskTracker;
 
 use crate::job::Worker;
 pub use options::options;
@@ -122,6 +123,7 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     let health = tokio::spawn(serve::serve(listener, serve::ops(readiness), config.limits.clone(), idle.clone()));
     let presence = tokio::spawn(tell_presence(jobs.clone(), shutdown.clone()));
 
+    let notes = TaskTracker::new();
     let worker = Arc::new(Worker {
         videos,
         mp3s: Blobs::connect(&config.blobs, "mp3s").await?,
@@ -130,6 +132,7 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
         sandbox,
         attempts,
         shutdown: shutdown.clone(),
+        notes: notes.clone(),
         config,
     });
     let (video_queue, slots) = (worker.config.video_queue.clone(), worker.config.workers);
@@ -138,6 +141,8 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
         async move { worker.handle(delivery).await }
     };
     let worked = queue.work(&video_queue, slots, shutdown, handler).await;
+    notes.close();
+    notes.wait().await;
     idle.cancel();
     let _ = presence.await;
     let _ = health.await;

@@ -1,4 +1,4 @@
-//! What one user, or one address, may have at once.
+//! What one user, one address, or all together may have at once.
 
 use std::{hash::Hash, net::IpAddr, sync::Arc, time::Duration};
 
@@ -23,8 +23,10 @@ pub struct Quotas {
     pub requests: u32,
     /// Requests from one address in a minute, whoever sends them.
     pub requests_of_address: u32,
-    /// Uploads of one user at the same time.
+    /// Uploads at the same time, whoever sends them: each takes memory.
     pub uploads: usize,
+    /// Uploads of one user at the same time.
+    pub uploads_of_user: usize,
     /// Bytes of films and MP3s kept for one user.
     pub bytes: u64,
     /// Films of one user that stand in the line for a worker; more are accepted, and wait behind others'.
@@ -36,7 +38,8 @@ impl Quotas {
         Self {
             requests: env.parse("REQUESTS_PER_MINUTE", 3_000),
             requests_of_address: env.parse("REQUESTS_PER_MINUTE_AND_ADDRESS", 30_000),
-            uploads: env.parse("MAX_UPLOADS_PER_USER", 32),
+            uploads: env.parse("MAX_UPLOADS", 200),
+            uploads_of_user: env.parse("MAX_UPLOADS_PER_USER", 32),
             bytes: env.parse("MAX_BYTES_PER_USER", 100 << 30),
             queued: env.parse("MAX_QUEUED_PER_USER", 32),
         }
@@ -49,7 +52,15 @@ pub struct Allowance {
     quotas: Quotas,
     users: Arc<Buckets<String>>,
     addresses: Arc<Buckets<IpAddr>>,
-    uploads: Places<String>,
+    uploads: Places<()>,
+    uploads_of_users: Places<String>,
+}
+
+/// A place for an upload. Dropped, it is free.
+#[derive(Debug)]
+pub struct UploadPlace {
+    _of_user: Place<String>,
+    _of_all: Place<()>,
 }
 
 impl Allowance {
@@ -58,6 +69,7 @@ impl Allowance {
             users: Arc::new(Buckets::new(Rate::per_minute(quotas.requests))),
             addresses: Arc::new(Buckets::new(Rate::per_minute(quotas.requests_of_address))),
             uploads: Places::new(quotas.uploads),
+            uploads_of_users: Places::new(quotas.uploads_of_user),
             quotas,
         }
     }
@@ -73,17 +85,21 @@ impl Allowance {
     }
 
     /// One more upload of this user, as long as the place is held.
-    pub fn upload(&self, user: &str) -> Result<Place<String>> {
-        self.uploads.take(user.to_owned()).ok_or_else(|| {
+    pub fn upload(&self, user: &str) -> Result<UploadPlace> {
+        let too_many = || {
             Error::Limited(Limit {
                 what: "too many uploads at once",
                 policy: "uploads",
-                quota: self.quotas.uploads as u64,
+                quota: self.quotas.uploads_of_user as u64,
                 window: None,
                 unit: Some("concurrent-requests"),
                 left: 0,
                 after: UPLOAD_OVER,
             })
+        };
+        Ok(UploadPlace {
+            _of_user: self.uploads_of_users.take(user.to_owned()).ok_or_else(too_many)?,
+            _of_all: self.uploads.take(()).ok_or(Error::Busy("too many uploads are under way"))?,
         })
     }
 
@@ -128,8 +144,14 @@ mod tests {
     use super::{Allowance, Error, IpAddr, Quotas};
 
     fn allowance(limit: u32) -> Allowance {
-        let uploads = limit as usize;
-        Allowance::new(Quotas { requests: limit, requests_of_address: limit, uploads, bytes: limit.into(), queued: 0 })
+        Allowance::new(Quotas {
+            requests: limit,
+            requests_of_address: limit,
+            uploads: 2 * limit as usize,
+            uploads_of_user: limit as usize,
+            bytes: limit.into(),
+            queued: 0,
+        })
     }
 
     #[test]
@@ -149,6 +171,8 @@ mod tests {
         allowance.upload("ben").expect("allowed");
         drop(one);
         allowance.upload("ada").expect("there is a place again");
+        let _others = ["ben", "cam", "dan"].map(|user| allowance.upload(user).expect("allowed"));
+        assert!(matches!(allowance.upload("eve"), Err(Error::Busy(_))), "all places are taken");
         assert_eq!((allowance.room(0), allowance.room(1), allowance.room(3)), (Some(2), Some(1), Some(0)));
     }
 

@@ -140,9 +140,8 @@ impl Feed {
     }
 
     fn watcher(&self, owner: String, only: Option<Id>) -> Result<Watcher> {
-        let full = |_| anyhow::anyhow!("MAX_EVENT_STREAMS are open");
-        let seat =
-            self.seats.clone().try_acquire_owned().map_err(full).map_err(Error::unavailable("the event stream"))?;
+        let full = |_| Error::Busy("too many streams of events are open");
+        let seat = self.seats.clone().try_acquire_owned().map_err(full)?;
         let watcher = Watcher {
             news: self.news.subscribe(),
             owner: owner.to_lowercase(),

@@ -80,6 +80,7 @@ pub fn describe() {
             "limited",
             "stalled",
             "cancelled",
+            "busy",
             "unavailable",
             "error",
         ],

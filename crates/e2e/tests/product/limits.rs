@@ -75,6 +75,21 @@ pub async fn a_user_has_so_many_uploads_at_once<P: Product>() {
     eventually(SOON, async || ada.upload(&film).await.status() == 202).await;
 }
 
+pub async fn all_users_together_have_so_many_uploads_at_once<P: Product>() {
+    let app = start::<P>(&[("MAX_UPLOADS", "2")]).await;
+    let (ada, ben, cam) = (app.user("ada").await, app.user("ben").await, app.user("cam").await);
+    let film = film(&app);
+    let running = [ada.begin_upload(&app.path("one.mov")).await, ben.begin_upload(&app.path("another.mov")).await];
+    eventually(SOON, async || app.kept().await.videos.any == 2).await;
+    let refused = cam.upload(&film).await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (503, &b"5"[..]));
+    assert!(text(refused).await.2.contains("too many uploads are under way, try again later"));
+    for upload in running {
+        upload.abort();
+    }
+    eventually(SOON, async || cam.upload(&film).await.status() == 202).await;
+}
+
 pub async fn a_user_has_so_many_requests_a_minute<P: Product>() {
     let app = start::<P>(&[("REQUESTS_PER_MINUTE", "20")]).await;
     let (ada, ben) = (app.user("ada").await, app.user("ben").await);

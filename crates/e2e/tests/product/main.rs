@@ -24,6 +24,7 @@ macro_rules! promises {
             answers::a_client_that_goes_away_leaves_nothing
             limits::a_user_has_so_much_room
             limits::a_user_has_so_many_uploads_at_once
+            limits::all_users_together_have_so_many_uploads_at_once
             limits::a_user_has_so_many_requests_a_minute
             limits::an_address_is_told_by_a_proxy_of_ours
             limits::an_address_has_so_many_connections

@@ -9,12 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use common::{Error, Id, Result, places::Place};
+use common::{Error, Id, Result};
 use futures_util::{Stream, StreamExt};
 use jobs::{Job, Settings};
 
 use crate::{
     App,
+    allowance::UploadPlace,
     auth_client::User,
     form::{Field, Form, Part, exactly_one},
     intake::{Announced, KEY_IN_USE, Upload},
@@ -64,6 +65,7 @@ fn label(outcome: &Result<Response>) -> &'static str {
         Err(Error::Stalled) => "stalled",
         Err(Error::Limited(_)) => "limited",
         Err(Error::Cancelled) => "cancelled",
+        Err(Error::Busy(_)) => "busy",
         Err(Error::Unavailable { .. }) => "unavailable",
         Err(_) => "error",
     }
@@ -119,8 +121,8 @@ struct Terms {
     /// The most bytes that it may have, and whether it is its owner's room that ends there.
     most: u64,
     room_ends: bool,
-    /// Among its owner's uploads.
-    _place: Place<String>,
+    /// Among all uploads, and among its owner's.
+    _place: UploadPlace,
 }
 
 impl Terms {

@@ -3,10 +3,12 @@
 import { Refusal, UNREACHABLE, loggedOut, refusal } from "./api.js";
 
 const AT_ONCE = 2;
-/** An upload that broke off may look as if it went on, to the server, for a moment. */
-const STILL_GOING_ON = 409;
-const SHORTLY = 2_000;
-const PATIENCE = 5;
+/** Refusals that a little waiting may end: to the server an upload that broke off may look as if it went on; it is busy. */
+const PASSING = [409, 429, 503];
+/** How long to wait where the server does not say, and the longest that it may ask for, in seconds. */
+const SHORTLY = 2;
+const SOON = 30;
+const PATIENCE = 10;
 
 /** One file, from when it was chosen until the server has it. */
 class Upload {
@@ -70,8 +72,9 @@ export function uploads({ onchange, ondone }) {
         ondone(upload, JSON.parse(request.responseText));
         return;
       }
-      if (request.status === STILL_GOING_ON && upload.tries < PATIENCE) {
-        setTimeout(() => again(upload), SHORTLY);
+      const after = Number(request.getResponseHeader("retry-after")) || SHORTLY;
+      if (PASSING.includes(request.status) && after <= SOON && upload.tries < PATIENCE) {
+        setTimeout(() => again(upload), after * 1_000);
         return over(upload, "waiting");
       }
       if (request.status === 401 || request.status === 403) loggedOut();
