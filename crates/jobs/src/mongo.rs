@@ -2,6 +2,7 @@
 
 mod census;
 mod line;
+mod record;
 mod retention;
 
 use std::{sync::Arc, time::Duration};
@@ -13,12 +14,11 @@ use mongodb::{
     bson::{Bson, DateTime, Document, doc},
     options::{Acknowledgment, ClientOptions, IndexOptions, ReturnDocument, WriteConcern},
 };
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
-use self::census::Census;
-use crate::{Cursor, Error, Job, NewJob, Output, Result, Settings, State, Stuck};
+use self::{census::Census, record::Record};
+use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
 
 /// No single request to the server takes longer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -31,89 +31,6 @@ pub struct Ledger {
     workers: Collection<Document>,
     census: Census,
     indexed: Arc<OnceCell<()>>,
-}
-
-/// A record as it is stored.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    #[serde(rename = "_id")]
-    id: Id,
-    owner: String,
-    filename: Option<String>,
-    state: String,
-    percent: i32,
-    video_fid: Id,
-    video_bytes: Option<i64>,
-    // Absent rather than null, for the sparse index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    mp3_fid: Option<Id>,
-    mp3_bytes: Option<i64>,
-    duration_s: Option<f64>,
-    reason: Option<String>,
-    #[serde(default)]
-    settings: Settings,
-    // Absent rather than null, for the partial index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    run: i32,
-    attempt: i32,
-    attempts_before: i32,
-    outputs: Vec<Id>,
-    told_at: Option<DateTime>,
-    mailed_at: Option<DateTime>,
-    created_at: DateTime,
-    updated_at: DateTime,
-    /// Since when it has stood in the line.
-    lined_up_at: DateTime,
-    leased_at: Option<DateTime>,
-    #[serde(default)]
-    ended_at: Option<DateTime>,
-    #[serde(default)]
-    video_expired_at: Option<DateTime>,
-    #[serde(default)]
-    video_removed_at: Option<DateTime>,
-    #[serde(default)]
-    traceparent: Option<String>,
-}
-
-impl TryFrom<Record> for Job {
-    type Error = Error;
-
-    fn try_from(r: Record) -> Result<Self> {
-        Ok(Self {
-            state: r.state.parse()?,
-            id: r.id,
-            owner: r.owner,
-            filename: r.filename,
-            percent: r.percent.clamp(0, 100) as u8,
-            video_fid: r.video_fid,
-            video_bytes: r.video_bytes.map(i64::unsigned_abs),
-            mp3_fid: r.mp3_fid,
-            mp3_bytes: r.mp3_bytes.map(i64::unsigned_abs),
-            duration_s: r.duration_s,
-            reason: r.reason,
-            settings: r.settings,
-            key: r.key,
-            run: r.run.unsigned_abs(),
-            attempt: r.attempt.unsigned_abs(),
-            attempts_before: r.attempts_before.unsigned_abs(),
-            outputs: r.outputs,
-            told: r.told_at.is_some(),
-            mailed: r.mailed_at.is_some(),
-            created_at: from_bson(r.created_at)?,
-            updated_at: from_bson(r.updated_at)?,
-            lined_up_at: from_bson(r.lined_up_at)?,
-            leased_at: r.leased_at.map(from_bson).transpose()?,
-            ended_at: r.ended_at.map(from_bson).transpose()?,
-            video_expired: r.video_expired_at.is_some(),
-            traceparent: r.traceparent,
-        })
-    }
-}
-
-fn from_bson(at: DateTime) -> Result<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.timestamp_millis()) * 1_000_000)
-        .map_err(|e| Error(e.into()))
 }
 
 /// The states out of which a job can still move by itself.
@@ -191,37 +108,7 @@ impl Ledger {
     /// False: a record with this id, video or key is there already.
     pub async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
         self.indexed.get_or_try_init(|| self.make_indexes()).await?;
-        let now = DateTime::now();
-        let record = Record {
-            id: new.id,
-            owner: new.owner,
-            filename: new.filename,
-            state: state.as_str().to_owned(),
-            percent: 0,
-            video_fid: new.video_fid,
-            video_bytes: None,
-            mp3_fid: None,
-            mp3_bytes: None,
-            duration_s: None,
-            reason: None,
-            settings: new.settings,
-            key: new.key,
-            run: 1,
-            attempt: 0,
-            attempts_before: 0,
-            outputs: Vec::new(),
-            told_at: None,
-            mailed_at: None,
-            created_at: now,
-            updated_at: now,
-            lined_up_at: now,
-            leased_at: None,
-            ended_at: None,
-            video_expired_at: None,
-            video_removed_at: None,
-            traceparent: new.traceparent,
-        };
-        self.put(record).await
+        self.put(Record::new(new, state)).await
     }
 
     fn put(&self, record: Record) -> Answer<'_, bool> {

@@ -7,72 +7,11 @@
 use std::time::Duration;
 
 use common::{Id, Secret};
-use sqlite::{Schema, millis, now};
-use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
+use sqlite::{millis, now};
+use sqlx::{AssertSqlSafe, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments};
 use time::OffsetDateTime;
 
 use crate::{Census, Cursor, Error, Expired, Job, NewJob, Output, Result, State, Stuck};
-
-const SCHEMA: Schema = Schema(&[
-    "
-    CREATE TABLE jobs (
-        _id TEXT PRIMARY KEY,
-        owner TEXT NOT NULL,
-        filename TEXT,
-        state TEXT NOT NULL,
-        percent INTEGER NOT NULL DEFAULT 0,
-        video_fid TEXT NOT NULL UNIQUE,
-        video_bytes INTEGER,
-        mp3_fid TEXT,
-        mp3_bytes INTEGER,
-        duration_s REAL,
-        reason TEXT,
-        -- One JSON object.
-        settings TEXT NOT NULL DEFAULT '{}',
-        key TEXT,
-        run INTEGER NOT NULL DEFAULT 1,
-        attempt INTEGER NOT NULL DEFAULT 0,
-        attempts_before INTEGER NOT NULL DEFAULT 0,
-        -- Ids with a space before each.
-        outputs TEXT NOT NULL DEFAULT '',
-        lease_until INTEGER,
-        told_at INTEGER,
-        mailed_at INTEGER,
-        created_at INTEGER NOT NULL,
-        updated_at INTEGER NOT NULL,
-        -- Since when it has stood in the line.
-        lined_up_at INTEGER NOT NULL,
-        leased_at INTEGER
-    ) STRICT;
-    CREATE INDEX jobs_of_owner ON jobs (owner, created_at, _id);
-    CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, key) WHERE key IS NOT NULL;
-    CREATE INDEX jobs_in_line ON jobs (lined_up_at, _id) WHERE state IN ('stored', 'queued');
-    CREATE INDEX jobs_by_change ON jobs (updated_at);
-    CREATE INDEX jobs_by_mp3 ON jobs (mp3_fid) WHERE mp3_fid IS NOT NULL;
-    CREATE INDEX jobs_by_age ON jobs (state, updated_at);
-    CREATE TABLE workers (_id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL) STRICT;
-",
-    "
-    -- When it became `done` or `failed`.
-    ALTER TABLE jobs ADD COLUMN ended_at INTEGER;
-    -- The span in which it was accepted.
-    ALTER TABLE jobs ADD COLUMN traceparent TEXT;
-",
-    "
-    -- Since when the video is not to be used any more.
-    ALTER TABLE jobs ADD COLUMN video_expired_at INTEGER;
-    -- When it was gone.
-    ALTER TABLE jobs ADD COLUMN video_removed_at INTEGER;
-    CREATE INDEX jobs_by_end ON jobs (coalesce(ended_at, updated_at))
-        WHERE state IN ('done', 'failed', 'cancelled');
-",
-    "
-    -- It waits for others of its owner.
-    ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
-    DROP INDEX jobs_in_line;
-    CREATE INDEX jobs_in_line ON jobs (held, lined_up_at, _id) WHERE state IN ('stored', 'queued');
-",
-]);
 
 /// A move of the record `?2` at the time `?1`, if the condition holds.
 macro_rules! step {
@@ -104,6 +43,10 @@ macro_rules! oldest {
 
 // Behind the macros that it uses.
 mod line;
+mod row;
+mod schema;
+
+use self::{row::job, schema::SCHEMA};
 
 type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
 
@@ -374,50 +317,6 @@ impl Ledger {
         let sum: i64 = sqlx::query_scalar(sum).bind(owner).fetch_one(&self.pool).await.map_err(away)?;
         Ok(sum.unsigned_abs())
     }
-}
-
-fn job(row: &SqliteRow) -> Result<Job> {
-    let bytes = |column| row.try_get::<Option<i64>, _>(column).map(|bytes| bytes.map(i64::unsigned_abs));
-    let is_set = |column| row.try_get::<Option<i64>, _>(column).map(|at| at.is_some());
-    let id = |column| row.try_get::<Option<&str>, _>(column).map_err(away)?.map(parse).transpose();
-    let missing = || Error(anyhow::anyhow!("a record without an id"));
-    let outputs: &str = row.try_get("outputs").map_err(away)?;
-    Ok(Job {
-        id: id("_id")?.ok_or_else(missing)?,
-        owner: row.try_get("owner").map_err(away)?,
-        filename: row.try_get("filename").map_err(away)?,
-        state: row.try_get::<&str, _>("state").map_err(away)?.parse()?,
-        percent: row.try_get("percent").map_err(away)?,
-        video_fid: id("video_fid")?.ok_or_else(missing)?,
-        video_bytes: bytes("video_bytes").map_err(away)?,
-        mp3_fid: id("mp3_fid")?,
-        mp3_bytes: bytes("mp3_bytes").map_err(away)?,
-        duration_s: row.try_get("duration_s").map_err(away)?,
-        reason: row.try_get("reason").map_err(away)?,
-        settings: serde_json::from_str(row.try_get("settings").map_err(away)?).map_err(|e| Error(e.into()))?,
-        key: row.try_get("key").map_err(away)?,
-        run: row.try_get("run").map_err(away)?,
-        attempt: row.try_get("attempt").map_err(away)?,
-        attempts_before: row.try_get("attempts_before").map_err(away)?,
-        outputs: outputs.split_whitespace().map(parse).collect::<Result<_>>()?,
-        told: is_set("told_at").map_err(away)?,
-        mailed: is_set("mailed_at").map_err(away)?,
-        created_at: time(row.try_get("created_at").map_err(away)?)?,
-        updated_at: time(row.try_get("updated_at").map_err(away)?)?,
-        lined_up_at: time(row.try_get("lined_up_at").map_err(away)?)?,
-        leased_at: row.try_get::<Option<i64>, _>("leased_at").map_err(away)?.map(time).transpose()?,
-        ended_at: row.try_get::<Option<i64>, _>("ended_at").map_err(away)?.map(time).transpose()?,
-        video_expired: is_set("video_expired_at").map_err(away)?,
-        traceparent: row.try_get("traceparent").map_err(away)?,
-    })
-}
-
-fn parse(id: &str) -> Result<Id> {
-    id.parse().map_err(|e: common::id::NotAnId| Error(e.into()))
-}
-
-fn time(millis: i64) -> Result<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).map_err(|e| Error(e.into()))
 }
 
 fn away(error: sqlx::Error) -> Error {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::Id;
 use sqlite::{millis, now};
 
-use super::{Ledger, away, parse};
+use super::{Ledger, away, row::parse};
 use crate::{Job, Result};
 
 impl Ledger {

@@ -57,15 +57,22 @@ pub fn compare(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     run(bench, report, "Ten minutes, Matroska with MP3", all)
 }
 
-/// The most memory by length: of MP4s, whose index has to be in memory.
+/// The most memory by length: of MP4s, whose index has to be in memory, and of what has none.
 pub fn memory(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let films = Films::new(&bench.app.path("engine-memory"))?;
     let ten = films.film("ten.mp4", &["-c:a", "aac", "-b:a", "64k"])?;
     let minute = films.folder.join("minute.mp4");
     ffmpeg_quietly(Command::new("ffmpeg").arg("-i").arg(&ten).args(["-c", "copy", "-t", "60"]).arg(&minute))?;
     let (hour, day) = (films.repeat(&ten, "hour.mp4", 5)?, films.repeat(&ten, "day.mp4", 143)?);
+    let streamed = films.repeat(&ten, "day.mkv", 143)?;
     let mut costs = Vec::new();
-    for (length, film) in [("1 minute", minute), ("10 minutes", ten), ("1 hour", hour), ("24 hours", day)] {
+    for (length, film) in [
+        ("1 minute", minute),
+        ("10 minutes", ten),
+        ("1 hour", hour),
+        ("24 hours", day),
+        ("24 hours, in Matroska", streamed),
+    ] {
         costs.push((length.to_owned(), vec![measure(&mut ours(&film, &[]))?]));
     }
     report.costs("The command line by length of an MP4 with AAC", &costs)
