@@ -74,6 +74,7 @@ pub async fn list(State(app): State<App>, Query(params): Query<Params>, headers:
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many uploads at once, or no room left for the video", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "There is no such MP3", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many uploads are under way, or a server behind is away: try again later", body = Problem, content_type = "application/problem+json"),
         (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn create(State(app): State<App>, request: Request) -> Result<Response> {
