@@ -37,8 +37,44 @@ type Edits = (&'static str, &'static [(&'static str, &'static str)]);
 const MASKING: Edits = (
     "psymodel",
     &[
-        ("inline static FLOAT\nvbrpsy_mask_add(", "inline static FLOAT\nmask_add_near("),
-        ("static void\nvbrpsy_compute_fft_l(", "#include \"mask_add.h\"\nstatic void\nvbrpsy_compute_fft_l("),
+        ("static void\nvbrpsy_compute_fft_l(", "#include \"spreading.h\"\nstatic void\nvbrpsy_compute_fft_l("),
+        ("static int\ninit_s3_values(", "static int\ninit_s3_rows("),
+        (
+            "    for (j = b = 0; b < gds->npart; b++) {\n",
+            "    FLOAT masking[CBANDS];\n    int tonality[CBANDS];\n    spread(gds, eb, mask_idx_s, masking, tonality);\n    for (j = b = 0; b < gds->npart; b++) {\n",
+        ),
+        ("dd = mask_idx_s[kk];", "dd = tonality[b], kk = last;"),
+        ("ecb = gds->s3[j] * eb[kk] * tab[mask_idx_s[kk]];", "ecb = masking[b];"),
+        (
+            "            x = gds->s3[j] * eb[kk] * tab[mask_idx_s[kk]];\n            ecb = vbrpsy_mask_add(ecb, x, kk - b, delta);\n",
+            "",
+        ),
+        (
+            "    k = 0;\n    for (b = 0; b < gdl->npart; b++) {\n",
+            "    FLOAT masking[CBANDS];\n    int tonality[CBANDS];\n    spread(gdl, eb_l, mask_idx_l, masking, tonality);\n    k = 0;\n    for (b = 0; b < gdl->npart; b++) {\n",
+        ),
+        ("dd = mask_idx_l[kk];", "dd = tonality[b], kk = last;"),
+        ("ecb = gdl->s3[k] * eb_l[kk] * tab[mask_idx_l[kk]];", "ecb = masking[b];"),
+        (
+            "            x = gdl->s3[k] * eb_l[kk] * tab[mask_idx_l[kk]];\n            t = vbrpsy_mask_add(ecb, x, kk - b, delta);\n",
+            "            t = ecb;\n",
+        ),
+    ],
+);
+
+const POWERS: Edits = (
+    "quantize",
+    &[("static void\ninit_xrpow_core_c(", "#include \"xrpow.h\"\nstatic void\nreplaced_init_xrpow_core_c(")],
+);
+
+const BITS: Edits = (
+    "bitstream",
+    &[
+        ("/*write j bits into the bit stream, ignoring frame headers */", "#include \"bits.h\""),
+        (
+            "        putbits2(gfc, h->table[x1], cbits);\n        putbits2(gfc, (int)ext, xbits);\n",
+            "        put_bits(gfc, (uint64_t) h->table[x1] << xbits | ext, cbits + xbits);\n",
+        ),
     ],
 );
 
@@ -89,10 +125,10 @@ fn main() {
     println!("cargo:rerun-if-changed=symbols.txt");
     let source = lame_source();
     let is_x86 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64");
-    build(&source, "lame_baseline", is_x86, &[MASKING, REGIONS], &[]);
+    build(&source, "lame_baseline", is_x86, &[MASKING, POWERS, BITS, REGIONS], &[]);
     if is_x86 {
         let flags = ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mlzcnt"];
-        build(&source, "lame_avx2", is_x86, &[MASKING, REGIONS, LOOPS], &flags);
+        build(&source, "lame_avx2", is_x86, &[MASKING, POWERS, BITS, REGIONS, LOOPS], &flags);
     }
 }
 

@@ -106,6 +106,16 @@ exceeds(const struct band *band, float step, float step34, enum lookup lookup)
     return sum_of(noise) > band->limit;
 }
 
+/* Whether the step is so fine that its noise is allowed whatever the lines are. */
+static int
+is_certainly_quiet(const struct band *band, float step, float most)
+{
+    int const largest = (int) most + 1;
+    /* No line is farther from its value than half of the widest gap between two; and a bit. */
+    float const error = 0.6f * step * (pow43[largest + 1] - pow43[largest]);
+    return (float) band->lines * error * error <= band->limit;
+}
+
 static int
 is_noisy(const struct band *band, unsigned int sf)
 {
@@ -113,6 +123,9 @@ is_noisy(const struct band *band, unsigned int sf)
     float const most = step34 * band->largest34;
     if (most < ALL_ZERO) {
         return band->energy > band->limit;
+    }
+    if (most < IXMAX_VAL && is_certainly_quiet(band, step, most)) {
+        return 0;
     }
     if (most <= MOST_OF_7) {
         return exceeds(band, step, step34, TO_7);
