@@ -233,7 +233,7 @@ impl<R: Read + Seek> Job<'_, R> {
         // It has no way to find out.
         options.threads = options.threads.or_else(|| available_parallelism().ok()).or(NonZeroUsize::new(1));
         let json = serde_json::to_vec(&options).map_err(|error| Error::Internal(error.to_string()))?;
-        frames::send(&mut *line, Kind::Start, self.length, &json)?;
+        heard_or_gone(frames::send(&mut *line, Kind::Start, self.length, &json))?;
         loop {
             line.check()?;
             let frame = frames::receive(&mut *line)?;
@@ -261,12 +261,7 @@ impl<R: Read + Seek> Job<'_, R> {
                         frames::send(line, Kind::Broken, 0, why.as_bytes())
                     }
                 };
-                match sent {
-                    // One that reads ahead may be done and gone before it has its answer: what it
-                    // said last is still to be heard.
-                    Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
-                    sent => sent?,
-                }
+                heard_or_gone(sent)?;
             }
             Kind::Write => {
                 self.written += frame.bytes.len() as u64;
@@ -309,6 +304,15 @@ impl<R: Read + Seek> Job<'_, R> {
             Error::Input(error) => Error::Input(self.input_error.take().unwrap_or(error)),
             other => other,
         })
+    }
+}
+
+/// One that reads ahead may be done and gone before it has its answer: what it said last is still to
+/// be heard.
+fn heard_or_gone(sent: io::Result<()>) -> io::Result<()> {
+    match sent {
+        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
+        sent => sent,
     }
 }
 

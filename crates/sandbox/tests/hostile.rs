@@ -40,6 +40,12 @@ impl Hostile {
     }
 
     fn convert(&self, sent: &[u8], script: &str) -> Result<Summary, Error> {
+        let mut film = tempfile::tempfile().expect("a file");
+        film.write_all(&vec![7; 1 << 20]).expect("written");
+        self.convert_film(film, sent, script)
+    }
+
+    fn convert_film(&self, film: impl Read + Seek, sent: &[u8], script: &str) -> Result<Summary, Error> {
         let path = |name: &str| self.folder.path().join(name);
         fs::write(path("ready"), frame(Kind::Ready, 0, &[])).expect("written");
         fs::write(path("sent"), sent).expect("written");
@@ -48,8 +54,6 @@ impl Hostile {
         let program = path("child");
         fs::write(path("script"), script).expect("written");
         fs::copy(env!("CARGO_BIN_EXE_scripted-child"), &program).expect("a program");
-        let mut film = tempfile::tempfile().expect("a file");
-        film.write_all(&vec![7; 1 << 20]).expect("written");
         let mut sink = FileSink::new(tempfile::tempfile().expect("a file"));
         let began = Instant::now();
         let sandbox = Sandbox::new(program, self.limits.clone()).expect("it says that it is ready");
@@ -163,6 +167,25 @@ fn what_it_said_before_it_went_is_heard() {
     }
 }
 
+#[test]
+fn what_it_said_before_it_was_asked_is_heard() {
+    struct Slow;
+    impl Read for Slow {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Ok(0)
+        }
+    }
+    impl Seek for Slow {
+        fn seek(&mut self, _: SeekFrom) -> std::io::Result<u64> {
+            std::thread::sleep(Duration::from_millis(300)); // it is gone before it hears of its film
+            Ok(100)
+        }
+    }
+    let sent = frame(Kind::Failed, 0, &serde_json::to_vec(&Error::NoSound).expect("JSON"));
+    let outcome = Hostile::new().convert_film(Slow, &sent, "/bin/cat $sent >&0");
+    assert!(matches!(outcome, Err(Error::NoSound)), "{outcome:?}");
+}
+
 /// A reader is the caller's, and so is its error, whatever the child makes of it.
 #[test]
 fn an_error_of_the_reader_stays_what_it_is() {
@@ -177,13 +200,9 @@ fn an_error_of_the_reader_stays_what_it_is() {
             Ok(if let SeekFrom::Start(at) = to { at } else { 100 })
         }
     }
-    let hostile = Hostile::new();
     let failed = serde_json::to_vec(&Error::Input(std::io::Error::other("says the child"))).expect("JSON");
     let sent = [frame(Kind::Read, 0, &[]), frame(Kind::Failed, 0, &failed)].concat();
-    hostile.send(&sent).expect_err("no film, but a program for the next line");
-    let sandbox = Sandbox::new(hostile.folder.path().join("child"), hostile.limits.clone()).expect("ready");
-    let mut sink = FileSink::new(tempfile::tempfile().expect("a file"));
-    let outcome = sandbox.convert(Gone, &mut sink, &Options::default(), &mut |_| ControlFlow::Continue(()));
+    let outcome = Hostile::new().convert_film(Gone, &sent, "/bin/cat $sent >&0; exec /bin/sleep 60");
     match outcome {
         Err(Error::Input(error)) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         other => panic!("{other:?}"),
