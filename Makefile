@@ -113,10 +113,11 @@ test-containers: images ## tests the images on their real servers; needs Docker 
 	cargo nextest run --locked --package e2e --profile containers $(TESTS)
 
 .PHONY: lint
-lint: ## formatting, clippy, licences and sources of dependencies
+lint: ## formatting, clippy, licences and sources of dependencies, and that fuzz targets have theirs
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+	cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 
 .PHONY: fmt
 fmt: ## formats the code
