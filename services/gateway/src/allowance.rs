@@ -17,7 +17,7 @@ const UPLOAD_OVER: Duration = Duration::from_secs(10);
 const ROOM: Duration = Duration::from_secs(3_600);
 
 /// How much is allowed. In each case 0 means: any number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Quotas {
     /// Requests of one user in a minute.
     pub requests: u32,

@@ -45,7 +45,7 @@ impl AuthClient {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(2))
             .timeout(Duration::from_secs(10))
-            // Sooner than auth's own HEADER_TIMEOUT, or a request may go out on a connection that is just closing.
+            // Sooner than auth's own HEADER_TIMEOUT, or requests go out on connections that are just closing.
             .pool_idle_timeout(Duration::from_secs(20))
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
@@ -62,7 +62,7 @@ impl AuthClient {
     /// The token of somebody at `client` who gives their password; auth's own answer if it gives none.
     pub async fn token(&self, email: &str, password: &str, client: IpAddr) -> Result<Result<String, Response>> {
         let request = self.post_for(client, "login").basic_auth(email, Some(password));
-        let answer = request.send().await.map_err(Error::unavailable("auth"))?;
+        let answer = send(request).await.map_err(Error::unavailable("auth"))?;
         if answer.status() != StatusCode::OK {
             return Ok(Err(hand_on(answer).await?));
         }
@@ -111,7 +111,7 @@ impl AuthClient {
         if let Some(job) = job {
             request = request.header(JOB_ID, job.as_str());
         }
-        let response = request.send().await.map_err(Error::unavailable("auth"))?;
+        let response = send(request).await.map_err(Error::unavailable("auth"))?;
         match response.status().as_u16() {
             200 => {}
             401 => return Err(Error::MissingCredentials),
@@ -131,6 +131,19 @@ impl AuthClient {
     }
 }
 
+/// Once more where the connection broke under it: one that has rested is closed by auth, or by what stands
+/// before it, and that may cross with a request. Not for what must not happen twice.
+async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<reqwest::Response> {
+    let again = request.try_clone();
+    match (request.send().await, again) {
+        (Err(error), Some(again)) if !error.is_timeout() && !error.is_connect() => {
+            tracing::debug!(%error, "auth is asked once more");
+            again.send().await
+        }
+        (outcome, _) => outcome,
+    }
+}
+
 async fn pass_on(request: reqwest::RequestBuilder) -> Result<Response> {
     hand_on(request.send().await.map_err(Error::unavailable("auth"))?).await
 }
@@ -142,4 +155,48 @@ async fn hand_on(answer: reqwest::Response) -> Result<Response> {
     }
     let body = answer.bytes().await.map_err(Error::unavailable("auth"))?;
     Ok((status, headers, body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::allowance::Quotas;
+
+    async fn hears(stream: &mut TcpStream) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.expect("a request"));
+        }
+    }
+
+    /// Answers one request on each connection, and closes it as it hears of another.
+    async fn closes_under_requests(listener: TcpListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            tokio::spawn(async move {
+                hears(&mut stream).await;
+                let claims = r#"{"username": "Ada@example.com", "admin": true}"#;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", claims.len());
+                stream.write_all(format!("{head}{claims}").as_bytes()).await.expect("sent");
+                hears(&mut stream).await;
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_closes_under_a_request_costs_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(closes_under_requests(listener));
+        let auth = AuthClient::new(&base, Allowance::new(Quotas::default())).expect("a client");
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"))]);
+        for _ in 0..3 {
+            assert_eq!(auth.user(&headers).await.expect("a user").name, "ada@example.com");
+        }
+    }
 }
