@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use common::fault::{Mutant, Point};
 use e2e::{App, Checker, Due, Product, Setup, User};
-use futures_util::future::join_all;
+use futures_util::{future::join_all, stream};
 use reqwest::{
-    Method,
+    Body, Method,
     multipart::{Form, Part},
 };
 use testkit::{
@@ -128,7 +128,13 @@ async fn a_worker_comes_back_from_the_dead(app: &mut App, ada: &User, checker: &
 async fn an_upload_is_sent_many_times_at_once(app: &App, ada: &User, checker: &mut Checker) {
     let bytes = std::fs::read(film(app, 2.0)).expect("a film");
     let sent = join_all((0..8).map(|_| {
-        let form = Form::new().part("file", Part::bytes(bytes.clone()).file_name("film.mkv"));
+        let bytes = bytes.clone();
+        // By the time the films come, the gateway has looked for the key in vain for several.
+        let held = stream::once(async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            std::io::Result::Ok(bytes)
+        });
+        let form = Form::new().part("file", Part::stream(Body::wrap_stream(held)).file_name("film.mkv"));
         ada.request(Method::POST, "/v1/conversions").header("idempotency-key", "once").multipart(form).send()
     }));
     for answer in sent.await {
