@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WITH_SERVERS := $(TARGET)/debug/with-servers
 
-# Images are called $(REPO)/auth:$(TAG) and so on; the manifests name them like that.
+# Images are called mp3converter/auth:$(TAG) and so on, as the manifests name them; `push` names them after REPO.
 DOCKER ?= docker
 REPO ?= mp3converter
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -23,9 +23,9 @@ help: ## lists these
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|'
 
 .PHONY: run
-run: ## installs what is missing, then starts everything in one process, without any server
+run: ## installs what is missing, then starts everything in one process, without any server; ARGS='--data DIR'
 	scripts/setup.sh build
-	cargo run --release --locked --package mp3converter $(ARGS)
+	cargo run --release --locked --package mp3converter -- $(ARGS)
 
 .PHONY: services
 services: programs ## starts the four services on throw-away servers; mails are shown, Ctrl-C stops all

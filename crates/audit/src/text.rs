@@ -36,9 +36,14 @@ fn wishes(text: &str) {
     if settings.check().is_err() {
         return;
     }
-    // What was accepted is kept as JSON, and comes back the same.
+    // What was accepted is kept as JSON and told in headers, and comes back the same.
     let json = serde_json::to_vec(&settings).expect("JSON");
     assert_eq!(serde_json::from_slice::<Settings>(&json).expect("its own"), settings);
+    let mut told = Settings::default();
+    for (name, value) in settings.wishes() {
+        assert_eq!(told.note(name, &value), Ok(true), "{name}");
+    }
+    assert_eq!((told.check(), told), (Ok(()), settings));
 }
 
 fn message(data: &[u8]) {

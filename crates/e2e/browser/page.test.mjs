@@ -248,10 +248,13 @@ test("a server with its hands full is waited for", async () => {
   await refused;
   const waiting = page.locator('.row[data-state="waiting"]');
   await waiting.getByText("Waiting to upload").waitFor();
+  const wouldWarn = () => page.evaluate(() => !dispatchEvent(new Event("beforeunload", { cancelable: true })));
+  assert.ok(await wouldWarn(), "closing the page would lose it");
   const accepted = page.waitForResponse((answer) => answer.request().method() === "POST" && answer.status() === 202);
   for (const upload of full) upload.destroy();
   await accepted;
   await inState("patient.mp4", "done");
+  assert.ok(!(await wouldWarn()));
   // The browser speaks of each refusal.
   assert.ok(complaints.splice(0).every((complaint) => complaint.includes("503")));
 });
@@ -284,6 +287,19 @@ test("deleting can be undone, for a moment", async () => {
   await page.reload();
   await inState("long.mp4", "done");
   assert.equal(await row("silent.mp4").count(), 0);
+});
+
+test("a lost connection is told of, until it is back", async () => {
+  await page.route("**/v1/**", (route) => route.abort("connectionrefused"));
+  await page.reload();
+  const lost = page.getByText("Connection lost");
+  await lost.waitFor();
+  await shot("offline");
+  await page.unroute("**/v1/**");
+  await lost.waitFor({ state: "hidden" });
+  await inState("long.mp4", "done");
+  // The browser speaks of each try.
+  assert.ok(complaints.splice(0).every((complaint) => complaint.includes("ERR_CONNECTION_REFUSED")));
 });
 
 test("dark, by the system and by the button", async () => {
@@ -343,6 +359,9 @@ test("the API's description is there to be read", async () => {
 });
 
 test("logging out, and in again", async () => {
+  // There is no undoing this later, so it is done before the session ends.
+  await row("part.mp4").getByRole("button", { name: "Delete" }).click();
+  await row("part.mp4").waitFor({ state: "hidden" });
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByLabel("E-mail").fill(ACCOUNT.email);
   await page.getByLabel("Password").fill("another password");
@@ -353,6 +372,7 @@ test("logging out, and in again", async () => {
   await page.getByLabel("Password").fill(ACCOUNT.password);
   await page.keyboard.press("Enter");
   await inState("short.mp4", "done");
+  assert.equal(await row("part.mp4").count(), 0);
   // A session that ends elsewhere sends the page back to its door, with a word.
   await page.context().clearCookies();
   await row("short.mp4").getByRole("button", { name: "Delete" }).click();

@@ -89,7 +89,7 @@ pub struct Job {
     pub run: u32,
     /// Leases given so far, in all runs. A worker's moves name the attempt they belong to.
     pub attempt: u32,
-    /// How many of them belong to earlier runs.
+    /// How many of them belong to earlier runs, or were given back.
     pub attempts_before: u32,
     /// Ids under which workers have begun to write the MP3, the last one last.
     pub outputs: Vec<Id>,
@@ -112,7 +112,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// The present lease's number within the present run.
+    /// The present lease's number within the present run, those not counted that were given back.
     pub fn attempt_of_run(&self) -> u32 {
         self.attempt.saturating_sub(self.attempts_before)
     }

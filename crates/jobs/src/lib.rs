@@ -215,7 +215,7 @@ impl Jobs {
         backend!(self.renew(id, attempt, percent, ttl))
     }
 
-    /// Gives the lease back: `Converting` → `Queued`.
+    /// Gives the lease back: `Converting` → `Queued`. It does not count among those of the run.
     pub async fn release(&self, id: &Id, attempt: u32) -> Result<bool> {
         backend!(self.release(id, attempt))
     }

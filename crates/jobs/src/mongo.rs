@@ -90,6 +90,7 @@ impl Ledger {
                 IndexModel::builder().keys(doc! {"state": 1, "updated_at": 1}).build(),
                 IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
                 IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
+                IndexModel::builder().keys(doc! {"told_at": 1, "state": 1}).build(),
             ];
             self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await
         })
@@ -209,7 +210,8 @@ impl Ledger {
     }
 
     pub async fn release(&self, id: &Id, attempt: u32) -> Result<bool> {
-        self.moved(Self::held(id, attempt), doc! {"state": "queued", "percent": 0}).await
+        let fields = doc! {"state": "queued", "percent": 0, "attempts_before": {"$add": ["$attempts_before", 1]}};
+        self.moved(Self::held(id, attempt), fields).await
     }
 
     pub async fn done(&self, id: &Id, attempt: u32, output: &Output) -> Result<Option<Job>> {

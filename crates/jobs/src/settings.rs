@@ -229,6 +229,9 @@ pub fn stream(text: &str) -> Result<String, Unfit> {
     ))
 }
 
+/// Three years: as seconds it is read again.
+const LATEST: f64 = 1e8;
+
 /// Seconds, or `HH:MM:SS` or `MM:SS`, each with a fraction or without.
 pub fn seconds(text: &str) -> Result<f64, Unfit> {
     let unfit = Unfit("start and end: seconds or HH:MM:SS are expected, such as 90, 12.5 or 1:02:03.250");
@@ -246,7 +249,7 @@ pub fn seconds(text: &str) -> Result<f64, Unfit> {
         }
         whole = whole * 60 + number;
     }
-    format!("{whole}.{fraction}").parse().map_err(|_| unfit)
+    format!("{whole}.{fraction}").parse().ok().filter(|seconds| *seconds <= LATEST).ok_or(unfit)
 }
 
 #[cfg(test)]
@@ -263,10 +266,30 @@ mod tests {
             ("00:00:01", 1.0),
             ("75:30", 4_530.0),
             ("0.123456789", 0.123_456_789),
+            ("100000000", 1e8),
+            ("99999999.999999999", 1e8),
         ] {
             assert_eq!(seconds(text), Ok(expected), "{text}");
+            assert_eq!(seconds(&expected.to_string()), Ok(expected), "{text}, told and read again");
         }
-        for text in ["-1", "1e3", "nan", "inf", "1:60", "1:2:3:4", ":30", "1:", "1.", ".5", "1,5", "+1", "9999999999"] {
+        for text in [
+            "-1",
+            "1e3",
+            "nan",
+            "inf",
+            "1:60",
+            "1:2:3:4",
+            ":30",
+            "1:",
+            "1.",
+            ".5",
+            "1,5",
+            "+1",
+            "9999999999",
+            "100000001",
+            "99999999:00",
+            "27778:00:00",
+        ] {
             assert!(seconds(text).is_err(), "{text}");
         }
     }

@@ -143,7 +143,10 @@ impl Ledger {
     }
 
     pub async fn release(&self, id: &Id, attempt: u32) -> Result<bool> {
-        let step = step!(", state = 'queued', percent = 0" if "state = 'converting' AND attempt = ?3");
+        let step = step!(
+            ", state = 'queued', percent = 0, attempts_before = attempts_before + 1"
+            if "state = 'converting' AND attempt = ?3"
+        );
         self.moved(step.bind(id.as_str()).bind(attempt)).await
     }
 

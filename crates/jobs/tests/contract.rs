@@ -135,7 +135,10 @@ async fn what_is_given_back_can_be_taken(jobs: Jobs) {
     let job = taken(&jobs, &id, TTL).await;
     assert!(jobs.release(&id, job.attempt).await.expect("release"));
     assert_eq!(state(&jobs, &id).await, State::Queued);
-    assert_eq!(taken(&jobs, &id, TTL).await.attempt, 2);
+    let again = taken(&jobs, &id, NO_TIME).await;
+    assert_eq!((again.attempt, again.attempt_of_run()), (2, 1), "nothing speaks against it");
+    let heir = taken(&jobs, &id, TTL).await;
+    assert_eq!((heir.attempt, heir.attempt_of_run()), (3, 2), "nobody gave this one back");
 }
 
 async fn its_owner_can_end_it(jobs: Jobs) {
@@ -527,6 +530,12 @@ macro_rules! contract {
 }
 
 mod mongo {
+    use futures_util::TryStreamExt;
+    use mongodb::{
+        Client,
+        bson::{Document, doc},
+    };
+
     use super::*;
 
     /// The ledger's database has a fixed name, so each test has a server of its own.
@@ -536,6 +545,30 @@ mod mongo {
     }
 
     contract!(ledger());
+
+    /// However many there are that need nothing.
+    #[tokio::test]
+    async fn what_is_stuck_is_found_by_an_index() {
+        let (jobs, server) = ledger().await;
+        for _ in 0..20 {
+            let id = stored(&jobs, "a@example.com").await;
+            let job = taken(&jobs, &id, TTL).await;
+            assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
+            assert!(jobs.told(&id, 1).await.expect("told"));
+        }
+        let database = Client::with_uri_str(server.url()).await.expect("connect").database("mp3converter");
+        database.run_command(doc! {"profile": 2}).await.expect("profiled");
+        for stuck in [Stuck::Upload, Stuck::Stored, Stuck::Queued, Stuck::Lease, Stuck::Untold, Stuck::Deleting] {
+            assert_eq!(jobs.claim(stuck, NO_TIME).await.expect("claim"), None, "{stuck:?}");
+        }
+        let profile = database.collection::<Document>("system.profile");
+        let seen = profile.find(doc! {"command.findAndModify": "jobs"}).await.expect("found");
+        let seen: Vec<_> = seen.try_collect().await.expect("read");
+        assert_eq!(seen.len(), 6);
+        for query in seen {
+            assert!(query.get_i32("docsExamined").is_ok_and(|read| read == 0), "{query}");
+        }
+    }
 
     #[tokio::test]
     async fn of_many_who_ask_one_counts() {

@@ -1,14 +1,12 @@
 //! `convert`: the engine alone, from file to file.
 
 use std::{
+    io::{self, Write},
     num::NonZeroUsize,
     ops::ControlFlow,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -17,12 +15,17 @@ use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use jobs::{Channels, Preset, Settings, Split, Unfit};
 use sandbox::{Limits, Sandbox};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use transcode::{Options, Progress, Summary};
 
-use crate::target::{STANDARD, Target, open};
+use crate::target::{STANDARD, Target, exit, open};
 
-/// As shells have it for a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+/// Exit codes, as shells have them for a program that a signal ended.
+const HUNG_UP: u8 = 128 + 1;
+const INTERRUPTED: u8 = 128 + 2;
+const TERMINATED: u8 = 128 + 15;
+/// Work that was told to stop ends in order within that, or else at once.
+const GRACE: Duration = Duration::from_secs(5);
 /// Steps of the bar, whose length is not known from the start.
 const STEPS: u64 = 1_000;
 
@@ -142,17 +145,18 @@ pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.settings()?;
     let targets = Target::of_each(&arguments.inputs, &arguments.output, arguments.extension())?;
     let sandbox = arguments.sandbox.then(|| converter::lock_up(Limits::default())).transpose()?;
-    let stop = stop_on_ctrl_c()?;
+    let stop = stop_on_signals()?;
     let mut failed = 0;
     for (input, target) in arguments.inputs.iter().zip(&targets) {
-        match one(input, target, (arguments, &settings), sandbox.as_ref(), &stop) {
-            Ok(()) => {}
-            Err(_) if stop.load(Ordering::Relaxed) => {
-                eprintln!("mp3converter: stopped; {target} was not made");
-                return Ok(ExitCode::from(INTERRUPTED));
+        match (one(input, target, (arguments, &settings), sandbox.as_ref(), &stop), stop.get()) {
+            (Ok(()), _) => {}
+            (Err(_), Some(&code)) => {
+                // Where the terminal has closed, nobody is left to read it.
+                let _ = writeln!(io::stderr(), "mp3converter: stopped; {target} was not made");
+                return Ok(ExitCode::from(code));
             }
             // The others may do better.
-            Err(error) => {
+            (Err(error), None) => {
                 eprintln!("mp3converter: {}: {error:#}", input.display());
                 failed += 1;
             }
@@ -164,21 +168,56 @@ pub fn convert(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// True once Ctrl-C was pressed: the work then ends in order, and leaves no half file.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::<AtomicBool>::default();
-    let (runtime, pressed) = (crate::runtime()?, stop.clone());
+/// The exit code, once a signal said to stop: the work then ends in order, and leaves no half file.
+fn stop_on_signals() -> anyhow::Result<Arc<OnceLock<u8>>> {
+    let stop = Arc::<OnceLock<u8>>::default();
+    let (runtime, told) = (crate::runtime()?, stop.clone());
+    // Here, so that none is missed once there is a draft.
+    let mut signals = runtime.block_on(async { Signals::new() })?;
     // Its own thread, since the engine occupies this one.
     std::thread::spawn(move || {
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            pressed.store(true, Ordering::Relaxed);
-        }
-        // Who presses it again does not want to wait.
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            std::process::exit(INTERRUPTED.into());
-        }
+        let code = runtime.block_on(signals.any());
+        let _ = told.set(code);
+        // Who asks again does not want to wait, and standard input may never end.
+        let _ = runtime.block_on(async { tokio::time::timeout(GRACE, signals.any()).await });
+        exit(code)
     });
     Ok(stop)
+}
+
+/// What says to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: if outlives_terminal() { None } else { Some(signal(SignalKind::hangup())?) },
+        })
+    }
+
+    /// The next one's exit code.
+    async fn any(&mut self) -> u8 {
+        let Self { interrupt, terminate, hang_up } = self;
+        tokio::select! {
+            _ = interrupt.recv() => INTERRUPTED,
+            _ = terminate.recv() => TERMINATED,
+            Some(()) = async { hang_up.as_mut()?.recv().await } => HUNG_UP,
+        }
+    }
+}
+
+/// Whether `nohup` started it, which has SIGHUP ignored; assumed where the system does not say.
+fn outlives_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // One bit for each signal, and SIGHUP is the first.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 != 0)
 }
 
 fn one(
@@ -186,7 +225,7 @@ fn one(
     target: &Target,
     (arguments, settings): (&Arguments, &Settings),
     sandbox: Option<&Sandbox>,
-    stop: &AtomicBool,
+    stop: &OnceLock<u8>,
 ) -> anyhow::Result<()> {
     // Before the work, so that nobody waits for a name that is taken.
     let draft = target.draft(arguments.force)?;
@@ -200,7 +239,7 @@ fn one(
     let mut sink = draft.sink()?;
     let mut on_progress = |progress| {
         show(&bar, progress, started.elapsed());
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if stop.get().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let summary = sandbox::convert(sandbox, file, &mut sink, &options, &mut on_progress);
     bar.finish_and_clear();

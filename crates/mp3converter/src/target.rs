@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal, Read, Seek, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -13,6 +14,9 @@ use transcode::FileSink;
 
 /// Stands for standard input or output.
 pub const STANDARD: &str = "-";
+
+/// Where drafts were begun, for [`exit`] to look.
+static DRAFTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Where one MP3 goes.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ impl Target {
 
     /// Begins a draft. Without `force`, a file that exists already is left alone.
     pub fn draft(&self, force: bool) -> anyhow::Result<Draft<'_>> {
+        // Locked, so that there is none that is not listed.
+        let mut drafts = DRAFTS.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match self {
             // Its head is written last, which a pipe does not allow.
             Self::Standard => NamedTempFile::new().context("cannot make a temporary file")?,
@@ -70,6 +76,7 @@ impl Target {
                 builder.tempfile_in(folder).with_context(|| format!("cannot write in {}", folder.display()))?
             }
         };
+        drafts.push(file.path().to_owned());
         Ok(Draft { target: self, file })
     }
 }
@@ -103,6 +110,17 @@ impl std::fmt::Display for Target {
             Self::File(path) => path.display().fmt(f),
         }
     }
+}
+
+/// Ends the program at once. That drops no draft, so they are removed here.
+pub fn exit(code: u8) -> ! {
+    // Locked to the end, so that no further one is begun.
+    let drafts = DRAFTS.lock().unwrap_or_else(PoisonError::into_inner);
+    for draft in drafts.iter() {
+        // Fails for those that are finished or given up already.
+        let _ = std::fs::remove_file(draft);
+    }
+    std::process::exit(code.into())
 }
 
 /// An input that can be read at any place: the file itself, or all that a pipe had to say.

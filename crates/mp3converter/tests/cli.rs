@@ -5,10 +5,14 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use testkit::media;
+use testkit::{eventually, media};
+
+const SOON: Duration = Duration::from_secs(30);
 
 /// The program in `folder`, with its data there too.
 fn program(folder: &Path, arguments: &[&str]) -> Command {
@@ -199,6 +203,58 @@ fn a_terminal_shows_how_far_it_is_and_ctrl_c_leaves_nothing_behind() {
     assert!(shown.contains("long.mkv") && shown.contains('%'), "{shown}");
     assert!(shown.contains("stopped; long.mp3 was not made"), "{shown}");
     assert_eq!(names(home.path()), ["long.mkv"], "no drafts are left");
+}
+
+/// The length of the draft in a folder.
+fn draft(folder: &Path) -> Option<u64> {
+    let name = names(folder).into_iter().find(|name| name.starts_with(".mp3converter-"))?;
+    Some(fs::metadata(folder.join(name)).ok()?.len())
+}
+
+/// Sends the program these signals once its draft has so many bytes. `hangup` is what SIGHUP does to it
+/// from the start: `default`, or `ignore` as under `nohup`, which may have started the tests too.
+async fn signalled(folder: &Path, hangup: &str, arguments: &[&str], bytes: u64, signals: &[Signal]) -> Output {
+    let command = program(folder, arguments);
+    let mut env = Command::new("env");
+    env.arg(format!("--{hangup}-signal=HUP")).arg(command.get_program()).args(arguments).current_dir(folder);
+    env.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = env.spawn().expect("it runs");
+    // Stays open, and nothing comes.
+    let stdin = child.stdin.take();
+    eventually(SOON, async || draft(folder).is_some_and(|length| length >= bytes)).await;
+    for signal in signals {
+        kill_process(Pid::from_child(&child), *signal).expect("sent");
+    }
+    let output = child.wait_with_output().expect("it ends");
+    drop(stdin);
+    output
+}
+
+/// As by `timeout`, by systemd, or by a terminal that closes.
+#[tokio::test]
+async fn told_to_end_it_leaves_nothing_behind() {
+    let home = tempfile::tempdir().expect("a folder");
+    media::film(&home.path().join("long.mkv"), 300.0, &media::Film::default()).expect("a film");
+    let arguments = ["convert", "long.mkv", "long.mp3"];
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        let output = signalled(home.path(), "default", &arguments, 1, &[signal]).await;
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(said(&output).contains("stopped; long.mp3 was not made"), "{}", said(&output));
+        assert_eq!(names(home.path()), ["long.mkv"], "no drafts are left");
+    }
+    let output = signalled(home.path(), "ignore", &arguments, 1, &[Signal::HUP]).await;
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(names(home.path()), ["long.mkv", "long.mp3"]);
+}
+
+#[tokio::test]
+async fn standard_input_without_an_end_does_not_hold_it_up() {
+    let home = tempfile::tempdir().expect("a folder");
+    for (signals, code) in [(&[Signal::INT, Signal::INT][..], 130), (&[Signal::TERM], 143)] {
+        let output = signalled(home.path(), "default", &["convert", "-", "x.mp3"], 0, signals).await;
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(names(home.path()).is_empty(), "no drafts are left");
+    }
 }
 
 #[test]

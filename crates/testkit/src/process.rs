@@ -75,7 +75,7 @@ impl Process {
         let text = self.log.as_ref().and_then(|log| std::fs::read(log).ok()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(25)..].join("\n")
+        lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
     /// Sends `signal` (for instance `libc::SIGTERM`); nothing happens when it has ended.

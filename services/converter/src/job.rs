@@ -31,8 +31,8 @@ use crate::{
 
 /// How often progress goes to the ledger and the lease is prolonged.
 pub const TICK: Duration = Duration::from_secs(1);
-/// Leases of one run after which a job is given up although no attempt ever said what was wrong: its
-/// worker died each time.
+/// Leases of one run that nobody gave back, after which a job is given up although no attempt ever said
+/// what was wrong: its worker died each time.
 const MOST_LEASES: u32 = 8;
 /// When the ledger does not answer nothing is known to be wrong with the job: it waits.
 const LEDGER_AWAY: Duration = Duration::from_secs(30);
@@ -63,12 +63,16 @@ impl Worker {
         };
         let told_id = delivery.envelope.headers.get(JOB_ID).and_then(|id| id.parse::<Id>().ok());
         let id = told_id.clone().unwrap_or_else(|| message.video_fid.clone());
-        let settings = match wishes(&delivery.envelope) {
-            Ok(settings) => settings,
-            Err(error) => {
-                tracing::warn!(job.id = %id, %error, "a message that asks for what cannot be was laid aside");
-                return Verdict::Dead { reason: error.to_string() };
-            }
+        // What is asked for stands in the record, if there is one.
+        let settings = match &told_id {
+            Some(_) => Settings::default(),
+            None => match wishes(&delivery.envelope) {
+                Ok(settings) => settings,
+                Err(error) => {
+                    tracing::warn!(job.id = %id, %error, "a message that asks for what cannot be was laid aside");
+                    return Verdict::Dead { reason: error.to_string() };
+                }
+            },
         };
         let span = tracing::info_span!("job", job.id = %id, attempt = delivery.attempt, trace_id = trace::id());
         async {
@@ -108,7 +112,9 @@ impl Worker {
         Point::Leased.pass();
         let started = Instant::now();
         tracing::info!(blob.id = %job.video_fid, lease = job.attempt, "converting");
-        meters::taken(&job);
+        if delivered == 1 {
+            meters::taken(&job);
+        }
         let _running = Running::begin();
         let outcome = if job.attempt_of_run() > MOST_LEASES {
             Err(Ended::Final(Fault::Deadly, "this video could not be converted: every attempt broke off".to_owned()))

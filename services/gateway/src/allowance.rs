@@ -11,8 +11,8 @@ use common::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// After so long another try at an upload may find one of the others finished.
-const UPLOAD_OVER: Duration = Duration::from_secs(10);
+/// After so long another try may find one of the others finished.
+const ONE_OVER: Duration = Duration::from_secs(10);
 /// Whoever has no room left has to delete something, or to wait until it expires.
 const ROOM: Duration = Duration::from_secs(3_600);
 
@@ -27,6 +27,10 @@ pub struct Quotas {
     pub uploads: usize,
     /// Uploads of one user at the same time.
     pub uploads_of_user: usize,
+    /// Downloads of one user at the same time: each takes memory for as long as its reader takes.
+    pub downloads_of_user: usize,
+    /// Streams of events of one user at the same time.
+    pub streams_of_user: usize,
     /// Bytes of films and MP3s kept for one user.
     pub bytes: u64,
     /// Films of one user that stand in the line for a worker; more are accepted, and wait behind others'.
@@ -40,6 +44,8 @@ impl Quotas {
             requests_of_address: env.parse("REQUESTS_PER_MINUTE_AND_ADDRESS", 30_000),
             uploads: env.parse("MAX_UPLOADS", 200),
             uploads_of_user: env.parse("MAX_UPLOADS_PER_USER", 32),
+            downloads_of_user: env.parse("MAX_DOWNLOADS_PER_USER", 32),
+            streams_of_user: env.parse("MAX_EVENT_STREAMS_PER_USER", 32),
             bytes: env.parse("MAX_BYTES_PER_USER", 100 << 30),
             queued: env.parse("MAX_QUEUED_PER_USER", 32),
         }
@@ -54,6 +60,8 @@ pub struct Allowance {
     addresses: Arc<Buckets<IpAddr>>,
     uploads: Places<()>,
     uploads_of_users: Places<String>,
+    downloads_of_users: Places<String>,
+    streams_of_users: Places<String>,
 }
 
 /// A place for an upload. Dropped, it is free.
@@ -70,6 +78,8 @@ impl Allowance {
             addresses: Arc::new(Buckets::new(Rate::per_minute(quotas.requests_of_address))),
             uploads: Places::new(quotas.uploads),
             uploads_of_users: Places::new(quotas.uploads_of_user),
+            downloads_of_users: Places::new(quotas.downloads_of_user),
+            streams_of_users: Places::new(quotas.streams_of_user),
             quotas,
         }
     }
@@ -86,21 +96,23 @@ impl Allowance {
 
     /// One more upload of this user, as long as the place is held.
     pub fn upload(&self, user: &str) -> Result<UploadPlace> {
-        let too_many = || {
-            Error::Limited(Limit {
-                what: "too many uploads at once",
-                policy: "uploads",
-                quota: self.quotas.uploads_of_user as u64,
-                window: None,
-                unit: Some("concurrent-requests"),
-                left: 0,
-                after: UPLOAD_OVER,
-            })
-        };
+        let quota = self.quotas.uploads_of_user;
         Ok(UploadPlace {
-            _of_user: self.uploads_of_users.take(user.to_owned()).ok_or_else(too_many)?,
+            _of_user: place(&self.uploads_of_users, user, quota, "uploads", "too many uploads at once")?,
             _of_all: self.uploads.take(()).ok_or(Error::Busy("too many uploads are under way"))?,
         })
+    }
+
+    /// One more download of this user, as long as the place is held.
+    pub fn download(&self, user: &str) -> Result<Place<String>> {
+        let quota = self.quotas.downloads_of_user;
+        place(&self.downloads_of_users, user, quota, "downloads", "too many downloads at once")
+    }
+
+    /// One more stream of events of this user, as long as the place is held.
+    pub fn stream(&self, user: &str) -> Result<Place<String>> {
+        let quota = self.quotas.streams_of_user;
+        place(&self.streams_of_users, user, quota, "streams", "too many streams of events at once")
     }
 
     /// What is left of a user's room when `kept` bytes are taken; `None`: there is no end to it.
@@ -120,6 +132,26 @@ impl Allowance {
             after: ROOM,
         })
     }
+}
+
+fn place(
+    places: &Places<String>,
+    user: &str,
+    quota: usize,
+    policy: &'static str,
+    what: &'static str,
+) -> Result<Place<String>> {
+    places.take(user.to_owned()).ok_or_else(|| {
+        Error::Limited(Limit {
+            what,
+            policy,
+            quota: quota as u64,
+            window: None,
+            unit: Some("concurrent-requests"),
+            left: 0,
+            after: ONE_OVER,
+        })
+    })
 }
 
 fn count<K: Clone + Eq + Hash>(buckets: &Buckets<K>, quota: u32, key: K) -> Result<()> {
@@ -150,7 +182,7 @@ mod tests {
             uploads: 2 * limit as usize,
             uploads_of_user: limit as usize,
             bytes: limit.into(),
-            queued: 0,
+            ..Quotas::default()
         })
     }
 

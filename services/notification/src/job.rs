@@ -39,7 +39,16 @@ impl Worker {
         };
         let told_id = delivery.envelope.headers.get(JOB_ID).and_then(|id| id.parse::<Id>().ok());
         let told_run = delivery.envelope.headers.get(RUN).and_then(|run| run.parse::<u32>().ok());
-        let job = self.record(told_id.as_ref(), &message).await;
+        let job = match self.record(told_id.as_ref(), &message).await {
+            Ok(None) if told_id.is_some() && self.jobs.is_some() => {
+                tracing::info!(job.id = ?told_id, "deleted by its owner meanwhile: nothing to tell any more");
+                return Verdict::Done;
+            }
+            found => found.unwrap_or_else(|error| {
+                tracing::warn!(%error, "writing without the ledger");
+                None
+            }),
+        };
         let id = told_id.or_else(|| job.as_ref().map(|job| job.id.clone())).unwrap_or(message.video_fid.clone());
         let span = tracing::info_span!("mail", job.id = %id, attempt = delivery.attempt, trace_id = trace::id());
         self.deliver(&id, told_run, job, &message).instrument(span).await
@@ -47,16 +56,12 @@ impl Worker {
 
     /// The ledger's record, if there is one. A ledger that is away does not hold the mail up:
     /// rather twice than late.
-    async fn record(&self, id: Option<&Id>, message: &Message) -> Option<Job> {
-        let jobs = self.jobs.as_ref()?;
-        let found = match id {
-            Some(id) => jobs.get(id).await,
-            None => jobs.by_video(&message.video_fid).await,
-        };
-        found.unwrap_or_else(|error| {
-            tracing::warn!(%error, "writing without the ledger");
-            None
-        })
+    async fn record(&self, id: Option<&Id>, message: &Message) -> jobs::Result<Option<Job>> {
+        match (&self.jobs, id) {
+            (None, _) => Ok(None),
+            (Some(jobs), Some(id)) => jobs.get(id).await,
+            (Some(jobs), None) => jobs.by_video(&message.video_fid).await,
+        }
     }
 
     async fn deliver(&self, id: &Id, told_run: Option<u32>, job: Option<Job>, message: &Message) -> Verdict {

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use e2e::{Product, Setup, User, text};
-use reqwest::{Response, StatusCode};
+use reqwest::{
+    Method, Response, StatusCode,
+    multipart::{Form, Part},
+};
 use testkit::{eventually, media};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,8 +52,8 @@ pub async fn a_user_has_so_much_room<P: Product>() {
     let unannounced = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::new(
         tokio::fs::File::open(&big).await.expect("the film"),
     ));
-    let part = reqwest::multipart::Part::stream(unannounced).file_name("big.mov");
-    limited(ada.send(reqwest::multipart::Form::new().part("file", part), false).await).await;
+    let part = Part::stream(unannounced).file_name("big.mov");
+    limited(ada.send(Form::new().part("file", part), false).await).await;
     // What there is room for is taken, and others have their own.
     ada.submit(&small).await;
     ben.submit(&big).await;
@@ -88,6 +91,33 @@ pub async fn all_users_together_have_so_many_uploads_at_once<P: Product>() {
         upload.abort();
     }
     eventually(SOON, async || cam.upload(&film).await.status() == 202).await;
+}
+
+pub async fn a_user_has_so_many_downloads_and_streams_at_once<P: Product>() {
+    let app = start::<P>(&[("MAX_DOWNLOADS_PER_USER", "2"), ("MAX_EVENT_STREAMS_PER_USER", "2")]).await;
+    let (ada, ben) = (app.user("ada").await, app.user("ben").await);
+    let film = app.path("long.mp4");
+    media::film(&film, 600.0, &media::Film::default()).expect("a film");
+    let bytes = std::fs::read(&film).expect("the film");
+    let form = Form::new().text("bitrate", "320").part("file", Part::bytes(bytes).file_name("long.mp4"));
+    let answer = ada.request(Method::POST, "/v1/conversions").multipart(form).send().await.expect("an answer");
+    let conversion: serde_json::Value = answer.json().await.expect("JSON");
+    let conversion = ada.outcome(conversion["id"].as_str().expect("an id")).await;
+    // 24 MB: more than stands in any buffer on the way to a client that does not read.
+    let mp3 = format!("/download?fid={}", conversion["mp3_fid"].as_str().expect("done"));
+    for (path, policy, words) in [
+        (mp3.as_str(), "downloads", "too many downloads at once, try again later"),
+        ("/v1/events", "streams", "too many streams of events at once"),
+    ] {
+        let held = [ada.get(path).await, ada.get(path).await];
+        assert!(held.iter().all(|answer| answer.status() == 200), "{path}");
+        let refused = limited(ada.get(path).await).await;
+        assert_eq!(refused.0, format!("\"{policy}\";q=2;qu=\"concurrent-requests\""));
+        assert!(refused.1.contains(words), "{}", refused.1);
+        assert_eq!(ben.get("/v1/events").await.status(), 200, "another user");
+        drop(held);
+        eventually(SOON, async || ada.get(path).await.status() == 200).await;
+    }
 }
 
 pub async fn a_user_has_so_many_requests_a_minute<P: Product>() {
@@ -156,6 +186,26 @@ pub async fn an_address_has_so_many_connections<P: Product>() {
     eventually(SOON, async || !answers().await).await;
     drop(idle);
     eventually(SOON, answers).await;
+}
+
+pub async fn connections_beyond_so_many_wait<P: Product>() {
+    let app = start::<P>(&[("MAX_CONNECTIONS", "8")]).await;
+    let address = app.gateway().url().trim_start_matches("http://").to_owned();
+    let mut open = Vec::new();
+    let mut waiting = loop {
+        let mut socket = TcpStream::connect(&address).await.expect("connect");
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+        match tokio::time::timeout(Duration::from_secs(2), socket.read_u8()).await {
+            Ok(first) => assert_eq!(first.expect("an answer"), b'H'),
+            Err(_) => break socket,
+        }
+        open.push(socket);
+        assert!(open.len() <= 8, "all of them are served");
+    };
+    // Its turn has come, and what it asked was kept.
+    open.pop();
+    let first = tokio::time::timeout(SOON, waiting.read_u8()).await.expect("soon").expect("an answer");
+    assert_eq!(first, b'H');
 }
 
 pub async fn who_dawdles_is_sent_away<P: Product>() {

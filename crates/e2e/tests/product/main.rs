@@ -25,9 +25,11 @@ macro_rules! promises {
             limits::a_user_has_so_much_room
             limits::a_user_has_so_many_uploads_at_once
             limits::all_users_together_have_so_many_uploads_at_once
+            limits::a_user_has_so_many_downloads_and_streams_at_once
             limits::a_user_has_so_many_requests_a_minute
             limits::an_address_is_told_by_a_proxy_of_ours
             limits::an_address_has_so_many_connections
+            limits::connections_beyond_so_many_wait
             limits::who_dawdles_is_sent_away
             names::a_name_stays_a_name
             secrets::no_secret_is_logged_or_answered

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use e2e::{App, Checker, Due, Product, Setup};
-use testkit::smtp::{Fault, Phase};
+use testkit::{
+    eventually,
+    smtp::{Fault, Phase},
+};
 
 use crate::{SOON, film, impatient};
 
@@ -49,7 +52,7 @@ async fn a_mail_that_is_refused_is_kept() {
     let id = ada.submit(&film(&app, 1.0)).await;
     checker.expect(&id, Due::Mp3(1.0));
     ada.outcome(&id).await;
-    testkit::eventually(SOON, async || {
+    eventually(SOON, async || {
         let held = app.vhost.contents().await.unwrap_or_default();
         held.get("mp3.dead").is_some_and(|dead| dead.ready == 1)
     })
@@ -58,5 +61,24 @@ async fn a_mail_that_is_refused_is_kept() {
     let replayed = app.gateway.operate(&["admin", "replay", &id]).await;
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
     let checked = checker.check(&app, SOON).await;
+    assert!(checked.is_ok(), "{checked:#?}");
+}
+
+/// A mail that is late has nothing to tell of what its owner has had and deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_written_to_of_what_is_deleted() {
+    let app = App::start_with(Setup { env: impatient(), ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    app.smtp.set_fault(Phase::Message, Fault::Answer(451));
+    let id = ada.submit(&film(&app, 1.0)).await;
+    ada.outcome(&id).await;
+    let said = async |words: &str| eventually(SOON, async || app.notification.log().contains(words)).await;
+    said("mail not sent yet").await;
+    assert_eq!(ada.delete(&format!("/v1/conversions/{id}")).await.status(), 204);
+    eventually(SOON, async || ada.get(&format!("/v1/conversions/{id}")).await.status() == 404).await;
+    app.smtp.clear_faults();
+    said("nothing to tell any more").await;
+    assert_eq!(app.smtp.mails().len(), 0);
+    let checked = Checker::default().check(&app, SOON).await;
     assert!(checked.is_ok(), "{checked:#?}");
 }

@@ -61,4 +61,7 @@ pub const SCHEMA: Schema = Schema(&[
     DROP INDEX jobs_in_line;
     CREATE INDEX jobs_in_line ON jobs (held, lined_up_at, _id) WHERE state IN ('stored', 'queued');
 ",
+    "
+    CREATE INDEX jobs_untold ON jobs (updated_at) WHERE state IN ('done', 'failed') AND told_at IS NULL;
+",
 ]);

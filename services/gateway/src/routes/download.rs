@@ -71,8 +71,12 @@ pub async fn download(State(app): State<App>, Query(params): Query<Params>, head
     if status == StatusCode::PARTIAL_CONTENT {
         head.insert(header::CONTENT_RANGE, value(&format!("bytes {}-{}/{length}", part.start, part.end - 1))?);
     }
+    let place = app.allowance.download(&user.name)?;
     let handed_out = metrics::counter!("download_bytes_total");
-    let bytes = app.mp3s.stream(&mp3, part).inspect_ok(move |bytes| handed_out.increment(bytes.len() as u64));
+    let bytes = app.mp3s.stream(&mp3, part).inspect_ok(move |bytes| {
+        let _held = &place;
+        handed_out.increment(bytes.len() as u64);
+    });
     *response.body_mut() = Body::from_stream(bytes);
     Ok(response)
 }

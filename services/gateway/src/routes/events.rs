@@ -10,7 +10,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use common::Result;
+use common::{Result, places::Place};
 use futures_util::{Stream, StreamExt};
 
 use crate::{
@@ -31,6 +31,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
     (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),
     (status = 204, description = "You have seen the last event (`Last-Event-ID: over`)"),
     (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+    (status = 429, description = "Too many of your streams are open", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Too many streams are open", body = Problem, content_type = "application/problem+json"),
     (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -40,7 +41,8 @@ pub async fn of_one(State(app): State<App>, Path(id): Path<String>, headers: Hea
     if seen_it_all && job.state.is_over() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(stream(app.feed.of_one(job).await?))
+    let place = app.allowance.stream(&job.owner.to_lowercase())?;
+    Ok(stream(app.feed.of_one(job).await?, place))
 }
 
 /// Watch all your conversions
@@ -50,16 +52,22 @@ pub async fn of_one(State(app): State<App>, Path(id): Path<String>, headers: Hea
 /// quarter of an hour: then ask again, and for the list too.
 #[utoipa::path(get, path = "/v1/events", tag = "events", responses(
     (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),
+    (status = 429, description = "Too many of your streams are open", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "Too many streams are open", body = Problem, content_type = "application/problem+json"),
     (status = "default", description = "What went wrong", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn of_all(State(app): State<App>, headers: HeaderMap) -> Result<Response> {
     let user = app.auth.user(&headers).await?;
-    Ok(stream(app.feed.of_all(&user.name, conversions::PAGE).await?))
+    let place = app.allowance.stream(&user.name)?;
+    Ok(stream(app.feed.of_all(&user.name, conversions::PAGE).await?, place))
 }
 
-fn stream(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+fn stream(events: impl Stream<Item = Event> + Send + 'static, place: Place<String>) -> Response {
+    let events = events.map(move |event| {
+        let _held = &place;
+        Ok::<_, Infallible>(event)
+    });
     let alive = KeepAlive::new().interval(SIGN_OF_LIFE).text("still here");
     // Proxies that collect answers before they pass them on would hold events back.
-    ([("x-accel-buffering", "no")], Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(alive)).into_response()
+    ([("x-accel-buffering", "no")], Sse::new(events).keep_alive(alive)).into_response()
 }

@@ -128,6 +128,8 @@ byId("files").addEventListener("change", (event) => {
 });
 byId("logout").addEventListener("click", async () => {
   try {
+    // Without the session nothing could be deleted any more.
+    await conversions.settle();
     await call("DELETE", "/session", { anonymous: true });
     leave();
   } catch (error) {

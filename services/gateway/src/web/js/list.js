@@ -9,6 +9,8 @@ import { AT_SIGHT, forget } from "./waveform.js";
 import { sentence } from "./words.js";
 
 const PAGE = 20;
+/** No answer, or one that says that the server, or one behind it, is away. */
+const AWAY = [0, 502, 503, 504];
 
 /** `onchange` after every change; `sender` is told what to do with uploads. */
 export function list({ onchange, sender }) {
@@ -127,7 +129,19 @@ export function list({ onchange, sender }) {
     else drop(row);
   }
 
-  /** Asks for the first page again. Whether the server answered. */
+  /** Asks how one conversion stands. */
+  async function look(id) {
+    try {
+      const data = await call("GET", `/v1/conversions/${id}`);
+      // Its row may have gone meanwhile.
+      if (rows.some((row) => row.id === id)) take(data);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      removed({ id });
+    }
+  }
+
+  /** Asks for the first page again, and for what is under way beyond it. Whether the server answered. */
   async function fresh() {
     const asked = performance.now();
     try {
@@ -141,9 +155,12 @@ export function list({ onchange, sender }) {
       if (!loaded) next = page.next;
       loaded = true;
       changed();
+      for (const row of rows.filter((one) => one.active && !ids.has(one.id))) {
+        if (row.id && row.heard < asked) await look(row.id);
+      }
       return true;
     } catch (error) {
-      return error.status !== 0;
+      return !AWAY.includes(error.status);
     }
   }
 
@@ -193,12 +210,15 @@ export function list({ onchange, sender }) {
     drop(row);
   }
 
+  /** Deletes at once what could still be undone; over when the server has answered. */
+  const settle = () => Promise.all(Array.from(leaving.values(), (end) => end()));
+
   // Who leaves the page has made up their mind.
-  window.addEventListener("pagehide", () => leaving.forEach((end) => end()));
+  window.addEventListener("pagehide", settle);
   byId("more").addEventListener("click", more);
 
   function clear() {
-    leaving.forEach((end) => end());
+    settle();
     player.stop();
     rows.splice(0).forEach((row) => row.element.remove());
     [next, loaded] = [null, false];
@@ -209,5 +229,5 @@ export function list({ onchange, sender }) {
     rows.find((row) => row.upload === upload)?.update();
     onchange(rows);
   };
-  return { begin, take, removed, fresh, clear, touched, redraw, busy: () => rows.some((row) => row.active) };
+  return { begin, take, removed, fresh, settle, clear, touched, redraw, busy: () => rows.some((row) => row.active) };
 }

@@ -9,15 +9,14 @@ export function announce(text) {
   setTimeout(() => byId("announcer").firstChild?.remove(), 4_000);
 }
 
-/** Shows a line for some seconds; with `action`, a button beside it. Returns what ends it. */
+/** Shows a line for some seconds; with `action`, a button beside it. Returns what ends it and gives back what `onend` does. */
 export function toast(text, { action, onaction, onend, seconds = 6 } = {}) {
   let timer;
   const end = (acted) => {
     clearTimeout(timer);
     if (!box.isConnected) return;
     box.remove();
-    if (acted) onaction?.();
-    else onend?.();
+    return acted ? onaction?.() : onend?.();
   };
   const box = el("div", { class: "toast", role: "status" }, el("p", {}, text),
     action ? el("button", { type: "button", class: "link", onclick: () => end(true) }, action) : null);

@@ -38,6 +38,8 @@ class Upload {
 export function uploads({ onchange, ondone }) {
   const waiting = [];
   const running = new Set();
+  /** Refused for the time being, each with the timer after which it is tried again. */
+  const resting = new Map();
 
   function pump() {
     while (running.size < AT_ONCE && waiting.length > 0) send(waiting.shift());
@@ -74,7 +76,7 @@ export function uploads({ onchange, ondone }) {
       }
       const after = Number(request.getResponseHeader("retry-after")) || SHORTLY;
       if (PASSING.includes(request.status) && after <= SOON && upload.tries < PATIENCE) {
-        setTimeout(() => again(upload), after * 1_000);
+        resting.set(upload, setTimeout(() => again(upload), after * 1_000));
         return over(upload, "waiting");
       }
       if (request.status === 401 || request.status === 403) loggedOut();
@@ -98,7 +100,7 @@ export function uploads({ onchange, ondone }) {
   }
 
   function again(upload) {
-    if (upload.phase === "cancelled") return;
+    resting.delete(upload);
     Object.assign(upload, { phase: "waiting", fault: null, sent: 0 });
     waiting.push(upload);
     onchange(upload);
@@ -108,15 +110,17 @@ export function uploads({ onchange, ondone }) {
   function cancel(upload) {
     const at = waiting.indexOf(upload);
     if (at >= 0) waiting.splice(at, 1);
+    clearTimeout(resting.get(upload));
+    resting.delete(upload);
     if (running.has(upload)) upload.request.abort();
     else upload.phase = "cancelled";
   }
 
   /** Ends all of them, for whoever logs out. */
   function stop() {
-    waiting.splice(0);
-    for (const upload of [...running]) upload.request.abort();
+    // Those under way last: each that ends makes room for one that waits.
+    for (const upload of [...resting.keys(), ...waiting, ...running]) cancel(upload);
   }
 
-  return { add, cancel, stop, retry: (upload) => { upload.tries = 0; again(upload); }, busy: () => running.size + waiting.length > 0 };
+  return { add, cancel, stop, retry: (upload) => { upload.tries = 0; again(upload); }, busy: () => running.size + waiting.length + resting.size > 0 };
 }
