@@ -35,6 +35,10 @@ function waitForPrimary(admin) {
 
 // Nobody has an account yet, so the server takes the first orders from its own machine.
 function bootstrap() {
+  // A member that has lost its disk: the others take it in again by themselves, and are no set of its own.
+  for (const host of members.slice(1)) {
+    if (open('', host, 'directConnection=true').hello().setName) throw new Error(`${host} is in the set already`);
+  }
   const admin = open('', self, 'directConnection=true');
   try {
     admin.adminCommand({ replSetInitiate: { _id: 'rs0', members: [{ _id: 0, host: members[0] }] } });

@@ -78,7 +78,7 @@ fn stores_in_production_are_three() {
     let mongodb = one(&objects, "StatefulSet", "mongodb").pod().expect("a pod");
     let sidecar = mongodb.containers()[1];
     let told = sidecar.list("env").iter().find(|variable| variable["name"] == "MEMBERS").expect("its members");
-    let members: Vec<_> = (0..3).map(|n| format!("mongodb-{n}.mongodb:27017")).collect();
+    let members: Vec<_> = (0..3).map(|n| format!("mongodb-{n}.mongodb.mp3converter.svc.cluster.local:27017")).collect();
     assert_eq!(told["value"], members.join(","));
     let cluster = one(&objects, "ConfigMap", "rabbitmq-configmap").text("/data/20-cluster.conf");
     for n in 0..3 {
@@ -86,4 +86,17 @@ fn stores_in_production_are_three() {
         assert!(cluster.contains(&node), "{node}");
     }
     assert!(objects.iter().all(|object| object.name() != "mysql"), "the accounts are on a server outside");
+}
+
+/// A film that takes more ends its conversion, and not the pod with all that it is doing.
+#[test]
+fn a_conversion_may_take_less_than_its_pod() {
+    for (name, objects) in super::everything() {
+        let settings = one(&objects, "ConfigMap", "converter-configmap");
+        let conversion: u64 = settings.text("/data/CONVERSION_MEMORY").parse().expect("bytes");
+        let pod = one(&objects, "Deployment", "converter").pod().expect("a pod");
+        let limit = pod.containers()[0].at("/resources/limits/memory").as_str().expect("text").to_owned();
+        let limit: u64 = limit.strip_suffix("Mi").and_then(|mebibytes| mebibytes.parse().ok()).expect("MiB");
+        assert!(conversion + (128 << 20) <= limit << 20, "{name}: {conversion} of {limit} MiB");
+    }
 }
