@@ -214,8 +214,12 @@ async fn limited<T: Send + 'static>(
     match tokio::time::timeout(LIMIT, tokio::spawn(request)).await {
         Ok(Ok(outcome)) => outcome.map_err(|e| Error::Unavailable(e.into())),
         Ok(Err(panic)) => Err(Error::Unavailable(panic.into())),
-        Err(_) => Err(Error::Unavailable(anyhow::anyhow!("no answer within {} s", LIMIT.as_secs()))),
+        Err(_) => Err(no_answer()),
     }
+}
+
+fn no_answer() -> Error {
+    Error::Unavailable(anyhow::anyhow!("no answer within {} s", LIMIT.as_secs()))
 }
 
 fn ignore_conflict(error: mongodb::error::Error) -> mongodb::error::Result<()> {

@@ -83,7 +83,14 @@ impl Intake {
                 self.videos.delete(video_fid).await?;
                 Point::Emptied.pass();
                 self.jobs.remove(id).await?;
-            } else if self.jobs.get(id).await?.is_some_and(|job| job.state == State::Cancelled) {
+                return Ok(());
+            }
+            let ended = match self.jobs.get(id).await? {
+                // Given up by the reconciler, which may have looked for the film before it was there.
+                None => true,
+                Some(job) => matches!(job.state, State::Cancelled | State::Deleting),
+            };
+            if ended {
                 self.videos.delete(video_fid).await?;
             }
             // Else the acceptance did happen and only its answer was lost: the job goes on.

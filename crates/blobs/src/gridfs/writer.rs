@@ -6,7 +6,7 @@ use common::{Id, fault::Point};
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use tokio::task::JoinHandle;
 
-use super::{BATCH, Bucket, CHUNK, chunk::Chunk, limited, oid};
+use super::{BATCH, Bucket, CHUNK, LIMIT, chunk::Chunk, no_answer, oid};
 use crate::{Error, Meta, Stat};
 
 /// Inserts under way for one file while the next batch fills up.
@@ -140,6 +140,8 @@ impl Writer {
             let outcome = self.commit().await;
             match outcome {
                 Ok(()) => self.over = true,
+                // What is still on its way is waited for, but by nobody who waits: see `drop`.
+                Err(_) if !self.inserts.is_empty() => {}
                 Err(_) => self.discard().await,
             }
             outcome.map(|()| self.stat.clone())
@@ -183,7 +185,16 @@ impl Writer {
         self.bucket.expect_chunks(self.file, self.next.into()).await?;
         Point::Chunked.pass();
         let files = self.bucket.files.clone();
-        limited(async move { files.insert_one(record).await.map(drop) }).await
+        let insert = async move { files.insert_one(record).await.map(drop).map_err(|e| Error::Unavailable(e.into())) };
+        let mut insert = tokio::spawn(insert);
+        match tokio::time::timeout(LIMIT, &mut insert).await {
+            Ok(outcome) => outcome.map_err(|e| Error::Unavailable(e.into()))?,
+            Err(_) => {
+                // It may arrive all the same.
+                self.inserts.push_back(insert);
+                Err(no_answer())
+            }
+        }
     }
 
     pub async fn abort(mut self) {

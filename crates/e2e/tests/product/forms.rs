@@ -1,13 +1,18 @@
 //! Requests that are made to do harm: forms without end, heads without end, and many of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use e2e::{Kept, Product, Setup, User, text};
-use reqwest::{Body, Method};
+use futures_util::{StreamExt, stream};
+use reqwest::{
+    Body, Method,
+    multipart::{Form, Part},
+};
 use testkit::{eventually, media};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::Notify,
     time::{Instant, interval, timeout},
 };
 
@@ -21,7 +26,7 @@ async fn send(user: &User, body: Vec<u8>) -> (u16, String) {
     // In pieces, as the network brings it.
     let pieces: Vec<_> = body.chunks(64 << 10).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
     let request = user.request(Method::POST, "/upload").header("content-type", "multipart/form-data; boundary=b");
-    let answer = request.body(Body::wrap_stream(futures_util::stream::iter(pieces))).send().await.expect("an answer");
+    let answer = request.body(Body::wrap_stream(stream::iter(pieces))).send().await.expect("an answer");
     let (status, _, words) = text(answer).await;
     (status, words)
 }
@@ -117,4 +122,28 @@ pub async fn a_head_has_an_end<P: Product>() {
     let after = list.bearer_auth(&ada.token).send().await.expect("an answer");
     assert_eq!(after.status(), 200, "{}", app.gateway().log());
     assert_eq!(app.kept().await, Kept::default());
+}
+
+/// Given up while its client sent nothing; what comes after all is refused, and kept by nobody.
+pub async fn an_upload_that_was_given_up_leaves_nothing<P: Product>() {
+    let env = [("UPLOAD_DEADLINE", "1s"), ("RECONCILE_INTERVAL", "200ms")];
+    let env = env.map(|(name, value)| (name, value.to_owned())).into();
+    let app = P::start_with(Setup { env, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let reaped = Arc::new(Notify::new());
+    // So little that none of it is in the store before the end.
+    let late = reaped.clone();
+    let rest = stream::once(async move {
+        late.notified().await;
+        std::io::Result::Ok(vec![7_u8; 10_000])
+    });
+    let film = stream::once(async { Ok(vec![7_u8; 10_000]) }).chain(rest);
+    let form = Form::new().part("file", Part::stream(Body::wrap_stream(film)).file_name("film.mov"));
+    let sent = tokio::spawn(ada.request(Method::POST, "/upload").multipart(form).send());
+    eventually(SOON, async || app.gateway().log().contains("removed with its files")).await;
+    reaped.notify_one();
+    let answer = sent.await.expect("no panic").expect("an answer");
+    // A folder no longer has what it was writing to.
+    assert!(matches!(answer.status().as_u16(), 409 | 503), "{}", answer.status());
+    eventually(SOON, async || app.kept().await == Kept::default()).await;
 }

@@ -38,6 +38,7 @@ macro_rules! promises {
             retention::videos_go_and_mp3s_stay
             forms::a_form_takes_no_more_memory_than_a_piece_of_its_film
             forms::a_head_has_an_end
+            forms::an_upload_that_was_given_up_leaves_nothing
             retention::records_go_with_all_their_files_when_their_owner_knows
         }
     };
