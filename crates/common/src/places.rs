@@ -25,6 +25,11 @@ impl<K: Clone + Eq + Hash> Places<K> {
         Self { most, taken: Arc::default() }
     }
 
+    /// How many each key may have.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// A place, if there is one.
     pub fn take(&self, key: K) -> Option<Place<K>> {
         let mut taken = lock(&self.taken);

@@ -96,23 +96,20 @@ impl Allowance {
 
     /// One more upload of this user, as long as the place is held.
     pub fn upload(&self, user: &str) -> Result<UploadPlace> {
-        let quota = self.quotas.uploads_of_user;
         Ok(UploadPlace {
-            _of_user: place(&self.uploads_of_users, user, quota, "uploads", "too many uploads at once")?,
+            _of_user: place(&self.uploads_of_users, user, "uploads", "too many uploads at once")?,
             _of_all: self.uploads.take(()).ok_or(Error::Busy("too many uploads are under way"))?,
         })
     }
 
     /// One more download of this user, as long as the place is held.
     pub fn download(&self, user: &str) -> Result<Place<String>> {
-        let quota = self.quotas.downloads_of_user;
-        place(&self.downloads_of_users, user, quota, "downloads", "too many downloads at once")
+        place(&self.downloads_of_users, user, "downloads", "too many downloads at once")
     }
 
     /// One more stream of events of this user, as long as the place is held.
     pub fn stream(&self, user: &str) -> Result<Place<String>> {
-        let quota = self.quotas.streams_of_user;
-        place(&self.streams_of_users, user, quota, "streams", "too many streams of events at once")
+        place(&self.streams_of_users, user, "streams", "too many streams of events at once")
     }
 
     /// What is left of a user's room when `kept` bytes are taken; `None`: there is no end to it.
@@ -134,18 +131,12 @@ impl Allowance {
     }
 }
 
-fn place(
-    places: &Places<String>,
-    user: &str,
-    quota: usize,
-    policy: &'static str,
-    what: &'static str,
-) -> Result<Place<String>> {
+fn place(places: &Places<String>, user: &str, policy: &'static str, what: &'static str) -> Result<Place<String>> {
     places.take(user.to_owned()).ok_or_else(|| {
         Error::Limited(Limit {
             what,
             policy,
-            quota: quota as u64,
+            quota: places.most() as u64,
             window: None,
             unit: Some("concurrent-requests"),
             left: 0,

@@ -39,23 +39,22 @@ impl Worker {
         };
         let told_id = delivery.envelope.headers.get(JOB_ID).and_then(|id| id.parse::<Id>().ok());
         let told_run = delivery.envelope.headers.get(RUN).and_then(|run| run.parse::<u32>().ok());
-        let job = match self.record(told_id.as_ref(), &message).await {
-            Ok(None) if told_id.is_some() && self.jobs.is_some() => {
-                tracing::info!(job.id = ?told_id, "deleted by its owner meanwhile: nothing to tell any more");
-                return Verdict::Done;
-            }
-            found => found.unwrap_or_else(|error| {
-                tracing::warn!(%error, "writing without the ledger");
-                None
-            }),
-        };
+        let found = self.record(told_id.as_ref(), &message).await;
+        if let (Ok(None), Some(id), Some(_)) = (&found, &told_id, &self.jobs) {
+            tracing::info!(job.id = %id, "deleted by its owner meanwhile: nothing to tell any more");
+            return Verdict::Done;
+        }
+        // A ledger that is away does not hold the mail up: rather twice than late.
+        let job = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "writing without the ledger");
+            None
+        });
         let id = told_id.or_else(|| job.as_ref().map(|job| job.id.clone())).unwrap_or(message.video_fid.clone());
         let span = tracing::info_span!("mail", job.id = %id, attempt = delivery.attempt, trace_id = trace::id());
         self.deliver(&id, told_run, job, &message).instrument(span).await
     }
 
-    /// The ledger's record, if there is one. A ledger that is away does not hold the mail up:
-    /// rather twice than late.
+    /// The ledger's record, if there is one.
     async fn record(&self, id: Option<&Id>, message: &Message) -> jobs::Result<Option<Job>> {
         match (&self.jobs, id) {
             (None, _) => Ok(None),
