@@ -202,8 +202,15 @@ impl Bucket {
         if changed.await? { Ok(()) } else { Err(Error::Missing(id.clone())) }
     }
 
-    async fn insert(self, batch: Vec<RawDocumentBuf>) -> Result<(), Error> {
-        limited(async move { self.chunks.insert_many(batch).ordered(false).await.map(drop) }).await
+    /// Without a limit, for whoever cleans up has to know when it ends; the writer's patience has one.
+    async fn insert_chunks(self, batch: Vec<RawDocumentBuf>) -> Result<(), Error> {
+        let inserted = self.chunks.insert_many(batch).ordered(false).await;
+        inserted.map(drop).map_err(|e| Error::Unavailable(e.into()))
+    }
+
+    /// Makes the file visible. Without a limit, as [`insert_chunks`](Self::insert_chunks).
+    async fn insert_record(self, record: Document) -> Result<(), Error> {
+        self.files.insert_one(record).await.map(drop).map_err(|e| Error::Unavailable(e.into()))
     }
 }
 

@@ -304,6 +304,38 @@ mod gridfs {
         assert_eq!(chunks.count_documents(doc! {}).await.expect("count"), 0);
     }
 
+    /// A transaction that holds the same key makes the server sit on an insert for as long as it likes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_arrives_after_the_writer_gave_up_is_removed() {
+        let (store, database) = store().await;
+        put(&store, b"makes the collections", 10).await;
+        tokio::join!(
+            arrives_late(&store, &database, "fs.chunks", |file| doc! {"files_id": file, "n": 0}),
+            arrives_late(&store, &database, "fs.files", |file| doc! {"_id": file}),
+        );
+        for collection in ["fs.chunks", "fs.files"] {
+            let left = database.collection::<Document>(collection).count_documents(doc! {}).await.expect("count");
+            assert_eq!(left, 1, "{collection}");
+        }
+    }
+
+    async fn arrives_late(store: &Blobs, database: &Database, held: &str, twin: impl Fn(ObjectId) -> Document) {
+        let id = Id::fresh();
+        let file = ObjectId::parse_str(id.as_str()).expect("id");
+        let mut session = database.client().start_session().await.expect("session");
+        session.start_transaction().await.expect("transaction");
+        let twin = twin(file);
+        database.collection::<Document>(held).insert_one(twin).session(&mut session).await.expect("hold");
+        let mut writer = store.create(id, Meta::default()).await.expect("create");
+        writer.write(b"too late").await.expect("write");
+        assert!(matches!(writer.finish().await, Err(blobs::Error::Unavailable(_))), "{held}");
+        session.abort_transaction().await.expect("let go");
+        let log = database.client().database("local").collection::<Document>("oplog.rs");
+        let removed = doc! {"ns": format!("{}.{held}", database.name()), "op": "d"};
+        let was_removed = async || log.find_one(removed.clone()).await.expect("log").is_some();
+        testkit::eventually(Duration::from_secs(20), was_removed).await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_server_that_is_away_is_an_error_in_time_and_no_reason_to_restart() {
         let mut server = testkit::Mongod::start().await.expect("mongod");

@@ -119,19 +119,16 @@ impl Writer {
             self.settle_one().await?;
         }
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-        self.inserts.push_back(tokio::spawn(self.bucket.clone().insert(batch)));
+        self.inserts.push_back(tokio::spawn(self.bucket.clone().insert_chunks(batch)));
         Ok(())
     }
 
     async fn settle_one(&mut self) -> Result<(), Error> {
-        match self.inserts.front_mut() {
-            None => Ok(()),
-            Some(insert) => {
-                let outcome = insert.await;
-                self.inserts.pop_front();
-                outcome.map_err(|e| Error::Unavailable(e.into()))?
-            }
-        }
+        let Some(insert) = self.inserts.front_mut() else { return Ok(()) };
+        // One that has no answer yet stays: it may arrive all the same, and `discard` must know of it.
+        let outcome = tokio::time::timeout(LIMIT, insert).await.map_err(|_| no_answer())?;
+        self.inserts.pop_front();
+        outcome.map_err(|e| Error::Unavailable(e.into()))?
     }
 
     pub async fn finish(mut self) -> Result<Stat, Error> {
@@ -184,26 +181,19 @@ impl Writer {
         record.extend(meta.filename.as_ref().map(|name| ("filename".to_owned(), Bson::from(name))));
         self.bucket.expect_chunks(self.file, self.next.into()).await?;
         Point::Chunked.pass();
-        let files = self.bucket.files.clone();
-        let insert = async move { files.insert_one(record).await.map(drop).map_err(|e| Error::Unavailable(e.into())) };
-        let mut insert = tokio::spawn(insert);
-        match tokio::time::timeout(LIMIT, &mut insert).await {
-            Ok(outcome) => outcome.map_err(|e| Error::Unavailable(e.into()))?,
-            Err(_) => {
-                // It may arrive all the same.
-                self.inserts.push_back(insert);
-                Err(no_answer())
-            }
-        }
+        self.inserts.push_back(tokio::spawn(self.bucket.clone().insert_record(record)));
+        self.settle_one().await
     }
 
+    /// Waits until what was written is gone, but not for ever: it goes on by itself.
     pub async fn abort(mut self) {
-        self.discard().await;
+        let gone = tokio::spawn(self.discard());
+        let _ = tokio::time::timeout(LIMIT, gone).await;
     }
 
-    async fn discard(&mut self) {
+    fn discard(&mut self) -> impl Future<Output = ()> + Send + use<> {
         self.over = true;
-        discard(self.bucket.clone(), self.stat.id.clone(), std::mem::take(&mut self.inserts)).await;
+        discard(self.bucket.clone(), self.stat.id.clone(), std::mem::take(&mut self.inserts))
     }
 }
 
@@ -212,8 +202,7 @@ impl Drop for Writer {
         if !self.over
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let inserts = std::mem::take(&mut self.inserts);
-            runtime.spawn(discard(self.bucket.clone(), self.stat.id.clone(), inserts));
+            runtime.spawn(self.discard());
         }
     }
 }
