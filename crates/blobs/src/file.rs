@@ -168,6 +168,28 @@ impl Folder {
         Ok(ids.len() as u64)
     }
 
+    pub async fn list(&self, after: &Id, before: &Id, limit: usize) -> Result<Vec<(Id, Option<Id>)>, Error> {
+        let (folder, after, before) = (self.clone(), after.clone(), before.clone());
+        blocking(move || folder.list_now(&after, &before, limit)).await.map_err(away)
+    }
+
+    fn list_now(&self, after: &Id, before: &Id, limit: usize) -> io::Result<Vec<(Id, Option<Id>)>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let id = entry?.file_name().to_str().and_then(|name| name.parse::<Id>().ok());
+            ids.extend(id.filter(|id| after < id && id < before));
+        }
+        ids.sort_unstable();
+        ids.truncate(limit);
+        let listed = ids.into_iter().map(|id| {
+            let json = self.unless_missing(fs::read(Names::new(&self.path, &id).knowledge))?;
+            // What cannot be read says nothing.
+            let meta: Option<Meta> = json.and_then(|json| serde_json::from_slice(&json).ok());
+            Ok((id, meta.and_then(|meta| meta.job_id)))
+        });
+        listed.collect()
+    }
+
     fn check(&self) -> io::Result<()> {
         let is_there = fs::metadata(&self.path)?.is_dir();
         if is_there { Ok(()) } else { Err(ErrorKind::NotADirectory.into()) }

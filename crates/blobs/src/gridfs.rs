@@ -6,10 +6,7 @@
 mod chunk;
 mod writer;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use common::{Id, Secret};
@@ -155,28 +152,43 @@ impl Bucket {
     }
 
     pub async fn sweep(&self, age: Duration) -> Result<u64, Error> {
-        let Some(begun) = SystemTime::now().checked_sub(age) else { return Ok(0) };
-        let seconds = begun.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()) as u32;
-        let mut youngest = [0; 12];
-        youngest[..4].copy_from_slice(&seconds.to_be_bytes());
         let orphans = [
-            doc! {"$match": {"files_id": {"$lt": ObjectId::from_bytes(youngest)}}},
+            doc! {"$match": {"files_id": {"$lt": oid(&Id::made_before(age))}}},
             doc! {"$sort": {"files_id": 1, "n": 1}},
             doc! {"$group": {"_id": "$files_id"}},
             doc! {"$lookup": {"from": "fs.files", "localField": "_id", "foreignField": "_id", "as": "file"}},
             doc! {"$match": {"file": []}},
             doc! {"$limit": 1_000},
         ];
-        let chunks = self.chunks.clone();
+        let (files, chunks) = (self.files.clone(), self.chunks.clone());
         limited(async move {
             let found: Vec<Document> = chunks.aggregate(orphans).allow_disk_use(true).await?.try_collect().await?;
-            let ids: Vec<Bson> = found.into_iter().filter_map(|mut orphan| orphan.remove("_id")).collect();
+            let mut ids: Vec<Bson> = found.into_iter().filter_map(|mut orphan| orphan.remove("_id")).collect();
+            // The search took its time; a write may have ended meanwhile.
+            let whole = files.distinct("_id", doc! {"_id": {"$in": &ids}}).await?;
+            ids.retain(|id| !whole.contains(id));
             if !ids.is_empty() {
                 chunks.delete_many(doc! {"files_id": {"$in": &ids}}).await?;
             }
             Ok(ids.len() as u64)
         })
         .await
+    }
+
+    /// Looks at `limit` records at the most, whosever they are, so that it never takes long.
+    pub async fn list(&self, after: &Id, before: &Id, limit: usize) -> Result<Vec<(Id, Option<Id>)>, Error> {
+        let range = doc! {"$gt": oid(after), "$lt": oid(before)};
+        let files = self.files.clone();
+        let found = limited(async move {
+            let find = files.find(doc! {"_id": range}).projection(doc! {"metadata.job_id": 1});
+            find.sort(doc! {"_id": 1}).limit(limit as i64).await?.try_collect::<Vec<_>>().await
+        });
+        let listed = found.await?.into_iter().filter_map(|file| {
+            let id = file.get_object_id("_id").ok()?.to_hex().parse::<Id>().ok()?;
+            let job = file.get_document("metadata").and_then(|meta| meta.get_str("job_id")).ok();
+            Some((id, job.and_then(|job| job.parse::<Id>().ok())))
+        });
+        Ok(listed.collect())
     }
 
     /// Fails unless a file that is to be made has all its chunks: a sweep may have taken a write

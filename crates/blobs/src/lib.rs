@@ -185,6 +185,15 @@ impl Blobs {
         }
     }
 
+    /// The whole files between two ids, in their order, `limit` at the most: each with the job that it is of, if it
+    /// says so.
+    pub async fn list(&self, after: &Id, before: &Id, limit: usize) -> Result<Vec<(Id, Option<Id>)>, Error> {
+        match &self.backend {
+            Backend::GridFs(bucket) => bucket.list(after, before, limit).await,
+            Backend::File(folder) => folder.list(after, before, limit).await,
+        }
+    }
+
     /// What the store takes up. `mongodb://` asks the server's books; `file:` looks at every file.
     pub async fn usage(&self) -> Result<Usage, Error> {
         match &self.backend {

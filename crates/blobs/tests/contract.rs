@@ -126,6 +126,25 @@ async fn an_interrupted_write_leaves_nothing(store: Blobs, remains: impl AsyncFn
     }
 }
 
+async fn files_are_listed_with_the_jobs_they_are_of(store: Blobs) {
+    let id = |n: u64| format!("5f000000{n:016x}").parse::<Id>().expect("an id");
+    let job = Id::fresh();
+    let of_job = Meta { job_id: Some(job.clone()), ..Meta::default() };
+    let begin = async |n, meta: &Meta| store.create(id(n), meta.clone()).await.expect("create");
+    for (n, meta) in [(3, &of_job), (1, &of_job), (5, &Meta::default()), (6, &of_job)] {
+        let mut writer = begin(n, meta).await;
+        writer.write(b"whole").await.expect("write");
+        writer.finish().await.expect("finish");
+    }
+    let mut unfinished = begin(4, &of_job).await;
+    unfinished.write(&pattern(2_000_000)).await.expect("write");
+    let page = async |after| store.list(&id(after), &id(6), 2).await.expect("list");
+    assert_eq!(page(0).await, [(id(1), Some(job.clone())), (id(3), Some(job))]);
+    assert_eq!(page(3).await, [(id(5), None)]);
+    assert_eq!(page(5).await, []);
+    unfinished.abort().await;
+}
+
 async fn a_demuxer_can_read_and_seek(store: Blobs) {
     let bytes = pattern(4_000_000);
     let id = put(&store, &bytes, 1 << 20).await;
@@ -177,6 +196,7 @@ macro_rules! contract {
             what_was_written_can_be_rewritten
             what_is_known_of_a_file_is_kept
             a_deleted_file_is_gone_and_deleting_again_is_fine
+            files_are_listed_with_the_jobs_they_are_of
             a_demuxer_can_read_and_seek
             it_knows_what_it_takes_up
         }

@@ -1,6 +1,10 @@
 //! Identifiers: 24 hexadecimal digits, the form of a MongoDB ObjectId.
 
-use std::{fmt, str::FromStr, time::SystemTime};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +22,19 @@ impl Id {
     /// # Panics
     /// When the operating system has no random bytes to give; nothing safe could go on.
     pub fn fresh() -> Self {
-        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()) as u32;
         let mut random = [0u8; 8];
         getrandom::fill(&mut random).expect("the operating system provides random bytes");
-        Self(format!("{seconds:08x}{:016x}", u64::from_be_bytes(random)))
+        Self::of(SystemTime::now(), u64::from_be_bytes(random))
+    }
+
+    /// Comes after all ids that were made more than `age` ago, and before all others.
+    pub fn made_before(age: Duration) -> Self {
+        Self::of(SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH), 0)
+    }
+
+    fn of(time: SystemTime, rest: u64) -> Self {
+        let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs()) as u32;
+        Self(format!("{seconds:08x}{rest:016x}"))
     }
 
     pub fn as_str(&self) -> &str {
@@ -74,7 +87,14 @@ impl fmt::Debug for Id {
 
 #[cfg(test)]
 mod tests {
-    use super::Id;
+    use super::{Duration, Id};
+
+    #[test]
+    fn ids_stand_in_the_order_of_their_seconds() {
+        let (now, hour) = (Id::made_before(Duration::ZERO), Id::made_before(Duration::from_secs(3_600)));
+        assert!(hour < now && now <= Id::fresh());
+        assert_eq!(Id::made_before(Duration::MAX).as_str(), "0".repeat(24));
+    }
 
     #[test]
     fn fresh_ids_differ_and_parse() {

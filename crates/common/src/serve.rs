@@ -23,7 +23,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, Semaphore},
+};
 use tower::ServiceExt;
 use tracing::{Instrument, Span, field::Empty};
 
@@ -70,10 +73,18 @@ type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + S
 
 /// No dependency has longer to answer.
 const CHECK: Duration = Duration::from_secs(3);
+/// For so long an answer holds: anybody may ask, and as often as they like.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// When the dependencies were asked, and which of them were missing.
+type Verdict = (Instant, Vec<&'static str>);
 
 /// The dependencies of a service by name, for `/readyz`.
 #[derive(Clone, Default)]
-pub struct Readiness(Vec<(&'static str, Check)>);
+pub struct Readiness {
+    checks: Vec<(&'static str, Check)>,
+    last: Arc<Mutex<Option<Verdict>>>,
+}
 
 impl Readiness {
     /// Adds a dependency, and how to ask it.
@@ -85,14 +96,30 @@ impl Readiness {
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let dependency = dependency.clone();
-        self.0.push((name, Arc::new(move || Box::pin(ask(dependency.clone())))));
+        self.checks.push((name, Arc::new(move || Box::pin(ask(dependency.clone())))));
         self
     }
 
     /// 200 `ready`, or 503 and the names of what is missing.
     async fn answer(self) -> Response {
+        let missing = self.missing().await;
+        if missing.is_empty() {
+            return "ready".into_response();
+        }
+        let later = [(header::RETRY_AFTER, RETRY_AFTER)];
+        (StatusCode::SERVICE_UNAVAILABLE, later, format!("not ready: {}", missing.join(", "))).into_response()
+    }
+
+    async fn missing(&self) -> Vec<&'static str> {
+        // Who asks meanwhile waits for the same answer.
+        let mut last = self.last.lock().await;
+        if let Some((at, missing)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return missing.clone();
+        }
         // All at once: whoever probes us waits for the slowest one only.
-        let checks = self.0.iter().map(|(name, check)| async move {
+        let checks = self.checks.iter().map(|(name, check)| async move {
             let outcome = tokio::time::timeout(CHECK, check()).await;
             let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {CHECK:?}")));
             let error = outcome.err()?;
@@ -100,12 +127,8 @@ impl Readiness {
             Some(*name)
         });
         let missing: Vec<_> = futures_util::future::join_all(checks).await.into_iter().flatten().collect();
-        if missing.is_empty() {
-            "ready".into_response()
-        } else {
-            let later = [(header::RETRY_AFTER, RETRY_AFTER)];
-            (StatusCode::SERVICE_UNAVAILABLE, later, format!("not ready: {}", missing.join(", "))).into_response()
-        }
+        *last = Some((Instant::now(), missing.clone()));
+        missing
     }
 }
 

@@ -5,8 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use e2e::{App, Files, Product, Setup, text};
 use mongodb::{
     Client,
-    bson::{Document, doc},
+    bson::{Binary, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
 };
+use serde_json::Value;
 use testkit::{eventually, media};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -112,6 +113,27 @@ async fn a_store_that_is_away_is_told_at_once_and_found_again() {
     assert_eq!(ada.convert(&film).await["state"], "done");
 }
 
+/// It answers all the while, but takes no writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_steps_down_is_waited_for() {
+    let mut app = App::start().await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mp4");
+    media::film(&film, 60.0, &media::Film::default()).expect("a film");
+    let mut accepted = vec![ada.submit(&film).await, ada.submit(&film).await];
+    app.mongod.step_down().await.expect("steps down");
+    let answer = ada.upload(&film).await;
+    match answer.status().as_u16() {
+        202 => accepted.push(answer.json::<Value>().await.expect("JSON")["id"].as_str().expect("an id").to_owned()),
+        other => assert!(other == 503 && answer.headers().contains_key("retry-after"), "{other}"),
+    }
+    for id in &accepted {
+        assert_eq!(ada.outcome(id).await["state"], "done");
+    }
+    assert_eq!(ada.convert(&film).await["state"], "done");
+    eventually(SOON, async || app.kept().await.mp3s.whole == accepted.len() as u64 + 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_server_that_is_away_delays_the_mail() {
     let app = App::start().await;
@@ -166,6 +188,47 @@ async fn an_upload_whose_gateway_died_is_cleaned_up() {
     eventually(SOON, async || chunks.count_documents(doc! {}).await.is_ok_and(|count| count == 0)).await;
     let ledger = store.database("mp3converter").collection::<Document>("jobs");
     eventually(SOON, async || ledger.count_documents(doc! {}).await.is_ok_and(|count| count == 0)).await;
+}
+
+/// As when a worker finishes an MP3 whose job was deleted, and dies before it hears of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_finished_after_its_job_was_removed_goes_too() {
+    let env = vec![("SWEEP_AGE", "5s".to_owned())];
+    let app = App::start_with(Setup { env, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mp4");
+    media::film(&film, 2.0, &media::Film::default()).expect("a film");
+    let (there, removed) = (ada.convert(&film).await, ada.convert(&film).await);
+    let [there, removed] = [there, removed].map(|conversion| conversion["id"].as_str().expect("an id").to_owned());
+    assert_eq!(ada.delete(&format!("/v1/conversions/{removed}")).await.status(), 204);
+    let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
+    for name in ["videos", "mp3s"] {
+        let database = store.database(name);
+        let files = database.collection::<Document>("fs.files");
+        let chunks = database.collection::<Document>("fs.chunks");
+        // From a program that keeps no ledger; of a job that is there, of one that is nowhere, as in a ledger that
+        // was lost; and of one that was removed.
+        let nowhere = ObjectId::new().to_hex();
+        let kinds = [doc! {}, doc! {"job_id": &there}, doc! {"job_id": nowhere}, doc! {"job_id": &removed}];
+        let ids = kinds.each_ref().map(|_| ObjectId::new());
+        for (file, metadata) in ids.into_iter().zip(kinds) {
+            let now = DateTime::now();
+            let record = doc! {"_id": file, "length": 1, "chunkSize": 1, "uploadDate": now, "metadata": metadata};
+            files.insert_one(record).await.expect("insert");
+            let data = Binary { subtype: BinarySubtype::Generic, bytes: vec![0] };
+            chunks.insert_one(doc! {"files_id": file, "n": 0, "data": data}).await.expect("insert");
+        }
+        let [kept @ .., late] = ids;
+        eventually(SOON, async || {
+            files.count_documents(doc! {"_id": late}).await.is_ok_and(|count| count == 0)
+                && chunks.count_documents(doc! {"files_id": late}).await.is_ok_and(|count| count == 0)
+        })
+        .await;
+        for file in kept {
+            assert_eq!(files.count_documents(doc! {"_id": file}).await.expect("count"), 1, "{name}: {file}");
+            assert_eq!(chunks.count_documents(doc! {"files_id": file}).await.expect("count"), 1, "{name}: {file}");
+        }
+    }
 }
 
 /// SIGTERM in mid-upload: the upload is finished, then the gateway ends.

@@ -1,8 +1,12 @@
 //! The line of films in front of the workers, and a broker that goes away in the middle of the work.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use e2e::{App, Product, Setup};
+use serde_json::Value;
 use testkit::{Rabbitmq, eventually, media};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +41,42 @@ async fn a_broker_that_restarts_loses_nothing() {
     .await;
     assert_eq!(app.kept().await.mp3s.whole, ids.len() as u64);
     assert_eq!(app.converters[0].log().matches("\"started\"").count(), 1, "nobody was restarted");
+}
+
+/// A broker that takes no messages for now, as RabbitMQ does when its memory or its disk runs short.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_blocked_loses_nothing_and_keeps_nobody_waiting() {
+    let broker = Rabbitmq::start().await.expect("a broker of our own");
+    let env = vec![("REPUBLISH_STORED_AFTER", "1s".to_owned())];
+    let vhost = Some(broker.broker().default_vhost());
+    let app = App::start_with(Setup { broker: vhost, env, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mp4");
+    media::film(&film, 2.0, &media::Film::default()).expect("a film");
+    assert_eq!(ada.convert(&film).await["state"], "done");
+
+    broker.run_short_of_memory(true).await.expect("blocked");
+    let mut accepted = Vec::new();
+    for _ in 0..4 {
+        let asked = Instant::now();
+        let answer = ada.upload(&film).await;
+        assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+        match answer.status().as_u16() {
+            202 => accepted.push(answer.json::<Value>().await.expect("JSON")["id"].as_str().expect("an id").to_owned()),
+            other => assert!(other == 503 && answer.headers().contains_key("retry-after"), "{other}"),
+        }
+    }
+    assert_eq!(app.kept().await.mp3s.whole, 1);
+    broker.run_short_of_memory(false).await.expect("unblocked");
+    accepted.push(eventually(Duration::from_secs(30), async || ada.try_submit(&film).await).await);
+    for id in &accepted {
+        assert_eq!(ada.outcome(id).await["state"], "done");
+    }
+    eventually(Duration::from_secs(60), async || {
+        let told: HashSet<_> = app.smtp.mails().iter().filter_map(|mail| mail.message_id()).collect();
+        told.len() == accepted.len() + 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ mod settings;
 mod sqlite;
 mod tags;
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::HashSet, str::FromStr, time::Duration};
 
 use common::{Id, Secret};
 use time::OffsetDateTime;
@@ -32,6 +32,10 @@ pub use crate::tags::Tags;
 
 /// How often a worker says that it is there.
 pub const HERE_EVERY: Duration = Duration::from_secs(60);
+/// What a record counts for among the bytes that are kept for its owner: more than the longest takes.
+pub const RECORD_BYTES: u64 = 32 << 10;
+/// For so long it is known of a record that was removed that it was there.
+pub const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// No removal of a video takes longer.
 const REMOVAL: Duration = Duration::from_secs(60);
 /// So long after the notification was told, no mail is under way any more: they are tried for
@@ -286,6 +290,12 @@ impl Jobs {
         backend!(self.find("mp3_fid", mp3_fid))
     }
 
+    /// Those of these ids whose records were removed, in the last [`REMEMBERED`]. An id that was never seen is not
+    /// among them: a ledger that was lost or restored must not cost a file.
+    pub async fn removed(&self, ids: &[Id]) -> Result<HashSet<Id>> {
+        backend!(self.removed(ids))
+    }
+
     /// The owner's conversion whose upload came with this key.
     pub async fn by_key(&self, owner: &str, key: &str) -> Result<Option<Job>> {
         backend!(self.by_key(owner, key))
@@ -381,7 +391,7 @@ impl Jobs {
         backend!(self.video_removed(id))
     }
 
-    /// Bytes of videos and MP3s that are kept for the owner.
+    /// Bytes of videos and MP3s that are kept for the owner, and [`RECORD_BYTES`] for each record.
     pub async fn kept_bytes(&self, owner: &str) -> Result<u64> {
         backend!(self.kept_bytes(owner))
     }

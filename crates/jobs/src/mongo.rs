@@ -5,7 +5,7 @@ mod line;
 mod record;
 mod retention;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use common::{Id, Secret, fault::Mutant};
 use futures_util::{TryStreamExt, future::BoxFuture};
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use self::{census::Census, record::Record};
-use crate::{Cursor, Error, Job, NewJob, Output, Result, State, Stuck};
+use crate::{Cursor, Error, Job, NewJob, Output, REMEMBERED, Result, State, Stuck};
 
 /// No single request to the server takes longer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -29,6 +29,8 @@ const DUPLICATE_KEY: i32 = 11_000;
 pub struct Ledger {
     records: Collection<Record>,
     workers: Collection<Document>,
+    /// Notes of records that were removed.
+    removed: Collection<Document>,
     census: Census,
     indexed: Arc<OnceCell<()>>,
 }
@@ -64,7 +66,8 @@ impl Ledger {
         options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
         let database = Client::with_options(options)?.database("mp3converter");
         let (records, workers) = (database.collection("jobs"), database.collection("workers"));
-        Ok(Self { records, workers, census: Census::new(&database), indexed: Arc::default() })
+        let removed = database.collection("removed");
+        Ok(Self { records, workers, removed, census: Census::new(&database), indexed: Arc::default() })
     }
 
     async fn run<T, F>(&self, request: impl FnOnce(Collection<Record>) -> F) -> Result<T>
@@ -92,7 +95,10 @@ impl Ledger {
                 IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
                 IndexModel::builder().keys(doc! {"told_at": 1, "state": 1}).build(),
             ];
-            self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await
+            self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await?;
+            let expires = IndexOptions::builder().expire_after(REMEMBERED).build();
+            let (removed, by_age) = (self.removed.clone(), IndexModel::builder().keys(doc! {"at": 1}).options(expires));
+            limited(async move { removed.create_index(by_age.build()).await.map(drop) }).await
         })
     }
 
@@ -139,6 +145,15 @@ impl Ledger {
                 records.find(filter).sort(order).limit(limit as i64).await?.try_collect::<Vec<_>>().await
             });
             found.await?.into_iter().map(Job::try_from).collect()
+        })
+    }
+
+    pub fn removed<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, HashSet<Id>> {
+        Box::pin(async move {
+            let ids: Vec<_> = ids.iter().map(Id::as_str).collect();
+            let (removed, among) = (self.removed.clone(), doc! {"_id": {"$in": ids}});
+            let found = limited(async move { removed.find(among).await?.try_collect::<Vec<_>>().await }).await?;
+            Ok(found.iter().filter_map(|note| note.get_str("_id").ok()?.parse().ok()).collect())
         })
     }
 
@@ -290,6 +305,13 @@ impl Ledger {
     pub fn remove<'a>(&'a self, id: &'a Id) -> Answer<'a, bool> {
         Box::pin(async move {
             let filter = doc! {"_id": id.as_str(), "state": "deleting"};
+            // Noted first: a record that is being deleted has no way back.
+            let note = [
+                doc! {"$match": &filter},
+                doc! {"$project": {"at": "$$NOW"}},
+                doc! {"$merge": {"into": self.removed.name()}},
+            ];
+            self.run(|records| async move { records.aggregate(note).await.map(drop) }).await?;
             let removed = self.run(|records| async move { records.delete_one(filter).await }).await?;
             Ok(removed.deleted_count > 0)
         })

@@ -4,14 +4,14 @@
 //! what was looked at is still so when it is changed. Times are this machine's, the only one
 //! that can have the file open.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use common::{Id, Secret};
 use sqlite::{millis, now};
 use sqlx::{AssertSqlSafe, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments};
 use time::OffsetDateTime;
 
-use crate::{Census, Cursor, Error, Expired, Job, NewJob, Output, Result, State, Stuck};
+use crate::{Census, Cursor, Error, Expired, Job, NewJob, Output, RECORD_BYTES, REMEMBERED, Result, State, Stuck};
 
 /// A move of the record `?2` at the time `?1`, if the condition holds.
 macro_rules! step {
@@ -94,6 +94,13 @@ impl Ledger {
         let query = sqlx::query(AssertSqlSafe(format!("SELECT * FROM jobs WHERE {key} = ?"))).bind(id.as_str());
         let found = query.fetch_optional(&self.pool).await.map_err(away)?;
         found.as_ref().map(job).transpose()
+    }
+
+    pub async fn removed(&self, ids: &[Id]) -> Result<HashSet<Id>> {
+        let ids = serde_json::to_string(ids).map_err(|e| Error(e.into()))?;
+        let among = "SELECT _id FROM removed WHERE _id IN (SELECT value FROM json_each(?))";
+        let found: Vec<String> = sqlx::query_scalar(among).bind(ids).fetch_all(&self.pool).await.map_err(away)?;
+        Ok(found.into_iter().filter_map(|id| id.parse().ok()).collect())
     }
 
     async fn update(&self, statement: Statement<'_>) -> Result<Option<Job>> {
@@ -217,6 +224,11 @@ impl Ledger {
     }
 
     pub async fn remove(&self, id: &Id) -> Result<bool> {
+        // Noted first: a record that is being deleted has no way back.
+        let note = "INSERT OR IGNORE INTO removed SELECT _id, ?2 FROM jobs WHERE _id = ?1 AND state = 'deleting'";
+        sqlx::query(note).bind(id.as_str()).bind(now()).execute(&self.pool).await.map_err(away)?;
+        let forget = sqlx::query("DELETE FROM removed WHERE at <= ?").bind(now() - millis(REMEMBERED));
+        forget.execute(&self.pool).await.map_err(away)?;
         let delete = sqlx::query("DELETE FROM jobs WHERE _id = ? AND state = 'deleting'").bind(id.as_str());
         Ok(delete.execute(&self.pool).await.map_err(away)?.rows_affected() > 0)
     }
@@ -316,8 +328,9 @@ impl Ledger {
 
     pub async fn kept_bytes(&self, owner: &str) -> Result<u64> {
         let sum = "SELECT coalesce(sum(iif(video_removed_at IS NULL, coalesce(video_bytes, 0), 0) \
-                   + coalesce(mp3_bytes, 0)), 0) FROM jobs WHERE owner = ? AND state <> 'deleting'";
-        let sum: i64 = sqlx::query_scalar(sum).bind(owner).fetch_one(&self.pool).await.map_err(away)?;
+                   + coalesce(mp3_bytes, 0) + ?), 0) FROM jobs WHERE owner = ? AND state <> 'deleting'";
+        let sum = sqlx::query_scalar(sum).bind(RECORD_BYTES as i64).bind(owner);
+        let sum: i64 = sum.fetch_one(&self.pool).await.map_err(away)?;
         Ok(sum.unsigned_abs())
     }
 }

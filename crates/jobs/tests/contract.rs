@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use common::{Id, Secret};
-use jobs::{Channels, Expired, Job, Jobs, Lease, NewJob, Output, Settings, State, Stuck};
+use jobs::{Channels, Expired, Job, Jobs, Lease, NewJob, Output, RECORD_BYTES, Settings, State, Stuck};
 
 const TTL: Duration = Duration::from_secs(60);
 /// So short that it is over before the next request.
@@ -155,6 +155,20 @@ async fn its_owner_can_end_it(jobs: Jobs) {
     assert!(page.jobs.iter().all(|job| job.id != id), "no longer visible");
     assert!(jobs.remove(&id).await.expect("remove"));
     assert_eq!(jobs.get(&id).await.expect("get"), None);
+}
+
+async fn what_was_removed_is_remembered(jobs: Jobs) {
+    assert!(jobs.removed(&[]).await.expect("asked").is_empty());
+    let (begun, ended) = (uploading(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
+    let gone = stored(&jobs, "c@example.com").await;
+    for id in [&ended, &gone] {
+        assert!(jobs.cancel(id).await.expect("cancel") && jobs.deleting(id).await.expect("deleting"));
+    }
+    assert!(jobs.remove(&gone).await.expect("remove"));
+    assert!(!jobs.remove(&gone).await.expect("again") && !jobs.remove(&begun).await.expect("not deleting"));
+    let mut asked: Vec<Id> = (0..1_000).map(|_| Id::fresh()).collect();
+    asked.extend([begun, ended, gone.clone(), gone.clone()]);
+    assert_eq!(jobs.removed(&asked).await.expect("asked"), HashSet::from([gone]));
 }
 
 async fn a_message_without_a_record_makes_one(jobs: Jobs) {
@@ -432,16 +446,17 @@ async fn what_stands_still_can_be_listed(jobs: Jobs) {
 }
 
 async fn a_video_is_kept_for_some_time_and_its_record_longer(jobs: Jobs) {
+    let one = RECORD_BYTES + 123;
     let (done, failed) = (stored(&jobs, "a@example.com").await, stored(&jobs, "a@example.com").await);
     let (cancelled, waiting) = (stored(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
-    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * 123);
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * one);
     let job = taken(&jobs, &done, TTL).await;
     assert!(jobs.done(&done, job.attempt, &output()).await.expect("done").is_some());
     let job = taken(&jobs, &failed, TTL).await;
     assert!(jobs.failed(&failed, job.attempt, "no").await.expect("failed").is_some());
     assert!(jobs.cancel(&cancelled).await.expect("cancelled"));
     assert!(jobs.get(&cancelled).await.expect("get").expect("there").ended_at.is_some());
-    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * 123 + 9);
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * one + 9);
 
     for expired in [Expired::Video, Expired::Record] {
         assert_eq!(jobs.expire(expired, TTL).await.expect("asked"), None, "{expired:?}: too early");
@@ -458,7 +473,7 @@ async fn a_video_is_kept_for_some_time_and_its_record_longer(jobs: Jobs) {
     assert!(jobs.video_removed(&done).await.expect("noted"));
     assert!(!jobs.video_removed(&done).await.expect("once"));
     assert!(!jobs.video_removed(&waiting).await.expect("not expired"));
-    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 2 * 123 + 9);
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * RECORD_BYTES + 2 * 123 + 9);
 
     // Its owner has the mail before it goes.
     let job = jobs.expire(Expired::Record, NO_TIME).await.expect("asked").expect("found");
@@ -469,11 +484,11 @@ async fn a_video_is_kept_for_some_time_and_its_record_longer(jobs: Jobs) {
     assert!(jobs.mailed(&done, 1).await.expect("mailed"));
     let job = jobs.expire(Expired::Record, NO_TIME).await.expect("asked").expect("found");
     assert_eq!((job.id, job.key, job.state), (done.clone(), None, State::Deleting));
-    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 123, "what is being deleted counts no more");
+    assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), one, "what is being deleted counts no more");
     assert_eq!(state(&jobs, &waiting).await, State::Stored);
     assert_eq!(
         (jobs.kept_bytes("b@example.com").await.expect("asked"), jobs.kept_bytes("").await.expect("asked")),
-        (123, 0)
+        (one, 0)
     );
 }
 
@@ -503,6 +518,7 @@ macro_rules! contract {
             a_failure_keeps_its_reason
             what_is_given_back_can_be_taken
             its_owner_can_end_it
+            what_was_removed_is_remembered
             a_message_without_a_record_makes_one
             a_list_is_newest_first_in_pages_and_ones_own
             what_is_stuck_is_claimed_by_one

@@ -77,7 +77,6 @@ mod linux {
         libc::SYS_gettimeofday,
         libc::SYS_madvise,
         libc::SYS_membarrier,
-        libc::SYS_mmap,
         libc::SYS_mprotect,
         libc::SYS_mremap,
         libc::SYS_munmap,
@@ -114,13 +113,18 @@ mod linux {
         let names_itself =
             SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::PR_SET_NAME as u64)?;
         rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![names_itself])?]);
-        // abort() sends a signal to its own thread, and the stack's limit is looked at before a thread
-        // is started; `prlimit64` and `tgkill` of others are not for this process.
+        // RLIMIT_DATA does not count what is shared, and would count a stack that grows too late.
+        let uncounted = (libc::MAP_SHARED | libc::MAP_GROWSDOWN) as u64;
+        let is_counted = SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(uncounted), 0)?;
+        rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![is_counted])?]);
+        // abort() sends a signal to its own thread; others' are not for this process.
         let itself = u64::from(std::process::id());
-        for (call, own) in [(libc::SYS_tgkill, itself), (libc::SYS_prlimit64, 0)] {
-            let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own)?;
-            rules.insert(call, vec![SeccompRule::new(vec![own])?]);
-        }
+        let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, itself)?;
+        rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![own])?]);
+        // The stack's limit is looked at before a thread is started. None is set: root could lift its own.
+        let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?;
+        let looks = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+        rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![own, looks])?]);
         let allowed = compiled(rules, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)?;
 
         // Also sets no_new_privs. The stricter one comes last: it forbids to install any other.

@@ -56,6 +56,13 @@ fn locked_up() {
         assert!(refused(call(libc::syscall(libc::SYS_ptrace, 0, 0, 0, 0))), "a debugger");
         assert!(refused(call(libc::syscall(libc::SYS_seccomp, 0, 0, 0))), "another filter");
         assert!(refused(call(libc::syscall(libc::SYS_io_uring_setup, 1, none))), "calls by another way");
+        let (ours, page) = (libc::MAP_ANONYMOUS | libc::MAP_PRIVATE, 4_096);
+        for uncounted in [libc::MAP_ANONYMOUS | libc::MAP_SHARED, ours | libc::MAP_GROWSDOWN] {
+            let taken = libc::mmap(std::ptr::null_mut(), page, libc::PROT_READ, uncounted, -1, 0);
+            assert!(taken == libc::MAP_FAILED && refused::<()>(Err(io::Error::last_os_error())), "uncounted memory");
+        }
+        let more = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        assert!(refused(call(libc::setrlimit(libc::RLIMIT_DATA, &more).into())), "another limit, even as root");
         assert_eq!(libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), -1, "nor may it ask");
     }
 

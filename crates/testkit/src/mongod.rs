@@ -77,6 +77,14 @@ impl Mongod {
         self.process = None;
     }
 
+    /// Has it be no primary for three seconds: it takes no writes then, and says so.
+    ///
+    /// # Errors
+    /// When it does not take it.
+    pub async fn step_down(&mut self) -> anyhow::Result<()> {
+        self.command(doc! { "replSetStepDown": 3, "secondaryCatchUpPeriodSecs": 1, "force": true }, |_| true).await
+    }
+
     fn launch(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new(program()?);
         command

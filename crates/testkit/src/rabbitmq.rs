@@ -1,6 +1,6 @@
 //! A throw-away RabbitMQ, with its own epmd, cookie and configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -111,6 +111,21 @@ impl Rabbitmq {
         self.process = None;
     }
 
+    /// Raises the node's alarm for memory, or ends it: while it lasts, publishers are blocked and
+    /// consumers are not.
+    ///
+    /// # Errors
+    /// When the node does not take it.
+    pub async fn run_short_of_memory(&self, short: bool) -> anyhow::Result<()> {
+        // Of all memory: more than so little is in use at any time, and more than so much never.
+        let watermark = if short { "0.00001" } else { "0.95" };
+        let mut command = self.program("rabbitmqctl");
+        command.args(["set_vm_memory_high_watermark", watermark]);
+        let output = tokio::process::Command::from(command).output().await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// Whether the node has it on disk that this quorum queue exists.
     ///
     /// A new queue's name is written up to a few seconds after the queue was declared,
@@ -129,7 +144,16 @@ impl Rabbitmq {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(server_script());
+        let mut command = self.program("rabbitmq-server");
+        // With this the start script becomes the node instead of minding it as a
+        // child: our process id is the node's, and SIGTERM reaches it.
+        command.env("RUNNING_UNDER_SYSTEMD", "true").env_remove("NOTIFY_SOCKET");
+        command
+    }
+
+    /// One of RabbitMQ's programs, for this node.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(script(name));
         // Settings of a RabbitMQ that runs elsewhere on this machine must not leak in.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RABBITMQ_")) {
             command.env_remove(name);
@@ -145,11 +169,7 @@ impl Rabbitmq {
             .env("RABBITMQ_LOG_BASE", self.folder.join("logs"))
             .env("RABBITMQ_PID_FILE", self.folder.join("pid"))
             .env("ERL_EPMD_PORT", self.ports.epmd.number().to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            // With this the start script becomes the node instead of minding it as a
-            // child: our process id is the node's, and SIGTERM reaches it.
-            .env("RUNNING_UNDER_SYSTEMD", "true")
-            .env_remove("NOTIFY_SOCKET");
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1");
         command
     }
 }
@@ -180,14 +200,13 @@ fn configuration(ports: &Ports) -> String {
     )
 }
 
-/// Debian's `/usr/sbin/rabbitmq-server` changes to another account; the script behind
-/// it does not.
-fn server_script() -> PathBuf {
-    ["/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server"]
+/// Debian's programs in `/usr/sbin` change to another account; the scripts behind them do not.
+fn script(name: &str) -> PathBuf {
+    ["/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin"]
         .iter()
-        .map(PathBuf::from)
+        .map(|folder| Path::new(folder).join(name))
         .find(|path| path.exists())
-        .unwrap_or_else(|| "rabbitmq-server".into())
+        .unwrap_or_else(|| name.into())
 }
 
 /// Opens an AMQP 0-9-1 connection far enough to see that a broker answers.

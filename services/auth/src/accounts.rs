@@ -25,13 +25,13 @@ impl Accounts {
     /// Makes an account, under the same conditions as `POST /register`.
     pub async fn add(&self, email: &str, password: &str) -> Result<()> {
         let email = acceptable(email, password)?;
-        self.users.insert(email, &self.passwords.hash(password).await?).await
+        self.users.insert(email, &self.passwords.hash(password, None).await?).await
     }
 
     /// Gives an account another password.
     pub async fn set_password(&self, email: &str, password: &str) -> Result<()> {
         let email = acceptable(email, password)?;
-        let hash = self.passwords.hash(password).await?;
+        let hash = self.passwords.hash(password, None).await?;
         loop {
             let user = self.users.find(email).await?.ok_or(Error::NotFound)?;
             if self.users.replace_password(&user, &hash).await.map_err(Error::unavailable("database"))? {

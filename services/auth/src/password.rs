@@ -1,8 +1,10 @@
 //! Passwords: argon2id hashes, and the plain text that old installations left behind.
 
 use std::{
+    net::IpAddr,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow};
@@ -10,7 +12,7 @@ use argon2::{
     Algorithm, Params,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use common::{Error, Result};
+use common::{Error, Result, client::network, error::Limit, places::Places};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
@@ -34,15 +36,19 @@ pub enum Verdict {
 /// waiting would be work for nobody.
 const WAITING: usize = 64;
 
+/// Of them, from one client's address: nobody has all places to himself.
+const SHARE: usize = 4;
+
 /// Hashes and checks passwords, on threads of their own and as many at once as there are
 /// cores: each takes 19 MiB and some 20 ms, which must not be had for free in any number.
-/// Some more may wait; who comes when there are too many hears at once that auth is unavailable.
+/// Some more may wait; who comes when there are too many is refused at once.
 pub struct Passwords {
     cores: Arc<Semaphore>,
     /// Those that have no work now. Each holds its 19 MiB, and there are never more than cores.
     hashers: Arc<Mutex<Vec<Hasher>>>,
     /// For those at work and those that wait.
     places: Arc<Semaphore>,
+    places_of_clients: Places<IpAddr>,
     /// Checked in the place of a hash that is not there, for the time it takes.
     dummy: Arc<str>,
 }
@@ -54,33 +60,44 @@ impl Passwords {
     }
 
     async fn on_cores(cores: usize, places: usize) -> anyhow::Result<Self> {
-        let (cores, places) = (Arc::new(Semaphore::new(cores)), Arc::new(Semaphore::new(places)));
-        let mut passwords = Self { cores, hashers: Arc::default(), places, dummy: Arc::from("") };
-        passwords.dummy = passwords.hash("nobody's password").await?.into();
+        let mut passwords = Self {
+            cores: Arc::new(Semaphore::new(cores)),
+            hashers: Arc::default(),
+            places: Arc::new(Semaphore::new(places)),
+            places_of_clients: Places::new(places.div_ceil(SHARE)),
+            dummy: Arc::from(""),
+        };
+        passwords.dummy = passwords.hash("nobody's password", None).await?.into();
         Ok(passwords)
     }
 
-    /// The PHC string to store for a password.
-    pub async fn hash(&self, password: &str) -> Result<String> {
+    /// The PHC string to store for a password, given by a client at this address, if it is known.
+    pub async fn hash(&self, password: &str, client: Option<IpAddr>) -> Result<String> {
         let password = password.to_owned();
-        Ok(self.on_a_core(move |hasher| hash(hasher, &password)).await??)
+        Ok(self.on_a_core(client, move |hasher| hash(hasher, &password)).await??)
     }
 
     /// Compares a password with what is stored, or with nothing when there is no such user.
     /// Wrong answers take equally long: a stranger cannot tell who has an account.
-    pub async fn check(&self, stored: Option<String>, given: &str) -> Result<Verdict> {
+    pub async fn check(&self, stored: Option<String>, given: &str, client: Option<IpAddr>) -> Result<Verdict> {
         let (given, dummy) = (given.to_owned(), self.dummy.clone());
-        Ok(self.on_a_core(move |hasher| check(hasher, stored.as_deref(), &given, &dummy)).await??)
+        Ok(self.on_a_core(client, move |hasher| check(hasher, stored.as_deref(), &given, &dummy)).await??)
     }
 
-    async fn on_a_core<T: Send + 'static>(&self, work: impl FnOnce(&Hasher) -> T + Send + 'static) -> Result<T> {
-        let full = |_| anyhow!("too many passwords wait to be checked");
-        let place = self.places.clone().try_acquire_owned().map_err(full).map_err(Error::unavailable("auth"))?;
+    async fn on_a_core<T: Send + 'static>(
+        &self,
+        client: Option<IpAddr>,
+        work: impl FnOnce(&Hasher) -> T + Send + 'static,
+    ) -> Result<T> {
+        let share = |client| self.places_of_clients.take(network(client)).ok_or_else(|| self.too_many());
+        let share = client.map(share).transpose()?;
+        let full = |_| Error::Busy("too many passwords wait to be checked");
+        let place = self.places.clone().try_acquire_owned().map_err(full)?;
         let core = self.cores.clone().acquire_owned().await.context("the cores are never closed")?;
-        // Both permits go along: work whose client has left still occupies its core.
+        // The permits go along: work whose client has left still occupies its core.
         let hashers = self.hashers.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let _permits = (place, core);
+            let _permits = (share, place, core);
             let hashers = || hashers.lock().unwrap_or_else(PoisonError::into_inner);
             let hasher = hashers().pop().unwrap_or_default();
             let done = work(&hasher);
@@ -88,6 +105,18 @@ impl Passwords {
             done
         });
         Ok(task.await.context("hashing a password did not end well")?)
+    }
+
+    fn too_many(&self) -> Error {
+        Error::Limited(Limit {
+            what: "too many passwords at once from this address",
+            policy: "passwords",
+            quota: self.places_of_clients.most() as u64,
+            window: None,
+            unit: Some("concurrent-requests"),
+            left: 0,
+            after: Duration::from_secs(1),
+        })
     }
 }
 
@@ -175,12 +204,25 @@ mod tests {
     #[tokio::test]
     async fn a_flood_is_turned_away_before_it_takes_memory() {
         let passwords = Passwords::on_cores(1, 3).await.expect("made");
-        let flood = (0..20).map(|_| passwords.check(None, "guess"));
+        let flood = (0..20).map(|_| passwords.check(None, "guess", None));
         let answers = futures_util::future::join_all(flood).await;
         let checked = answers.iter().filter(|answer| answer.is_ok()).count();
-        let refused = answers.iter().filter(|answer| matches!(answer, Err(Error::Unavailable { .. }))).count();
+        let refused = answers.iter().filter(|answer| matches!(answer, Err(Error::Busy(_)))).count();
         assert_eq!((checked, refused), (3, 17));
-        assert!(passwords.check(None, "guess").await.is_ok(), "it is over");
+        assert!(passwords.check(None, "guess", None).await.is_ok(), "it is over");
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_room_for_others() {
+        let passwords = Passwords::on_cores(1, 8).await.expect("made");
+        let address = |last| Some(std::net::IpAddr::from([192, 0, 2, last]));
+        let flood = (0..20).map(|i| passwords.check(None, "guess", address(if i < 19 { 1 } else { 2 })));
+        let mut answers = futures_util::future::join_all(flood).await;
+        assert!(answers.pop().is_some_and(|other| other.is_ok()), "another address");
+        let checked = answers.iter().filter(|answer| answer.is_ok()).count();
+        let refused = answers.iter().filter(|answer| matches!(answer, Err(Error::Limited(_)))).count();
+        assert_eq!((checked, refused), (2, 17));
+        assert!(passwords.hash("a new one", address(1)).await.is_ok(), "it is over");
     }
 
     /// Hashes take 19 MiB each, and no more than two are made at once.
@@ -189,7 +231,7 @@ mod tests {
     async fn memory_does_not_grow_with_each_password() {
         let passwords = Passwords::on_cores(2, 200).await.expect("made");
         for _ in 0..2 {
-            let flood = (0..20).map(|_| passwords.check(None, "guess"));
+            let flood = (0..20).map(|_| passwords.check(None, "guess", None));
             futures_util::future::join_all(flood).await;
         }
         let status = std::fs::read_to_string("/proc/self/status").expect("Linux");

@@ -90,6 +90,7 @@ fn counted<T>(metric: &'static str, result: Result<T>) -> Result<T> {
         Err(Error::Taken) => "taken",
         Err(Error::Unprocessable(_) | Error::BadRequest(_)) => "invalid",
         Err(Error::Limited(_)) => "limited",
+        Err(Error::Busy(_)) => "busy",
         Err(Error::Unavailable { .. }) => "unavailable",
         Err(_) => "error",
     };

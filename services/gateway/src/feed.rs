@@ -4,6 +4,7 @@
 mod watcher;
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
@@ -40,7 +41,8 @@ type Sighting = (Instant, Arc<Line>);
 
 /// What one look has found.
 struct News {
-    changed: Vec<Job>,
+    /// Shared by all who watch them.
+    changed: Vec<Arc<Job>>,
     /// None: nobody moved.
     line: Option<Arc<Line>>,
 }
@@ -87,7 +89,7 @@ impl Feed {
 
     /// Tells at once what the next look may not find any more: a job that is `Deleting`.
     pub fn removed(&self, job: Job) {
-        let news = News { changed: vec![Job { state: State::Deleting, ..job }], line: None };
+        let news = News { changed: vec![Arc::new(Job { state: State::Deleting, ..job })], line: None };
         drop(self.news.send(Arc::new(news)));
     }
 
@@ -103,11 +105,12 @@ impl Feed {
     }
 
     /// Who stands where in the line; at most as old as a look is, and it knows all of `jobs`.
-    pub async fn line(&self, jobs: &[Job]) -> jobs::Result<Arc<Line>> {
+    pub async fn line(&self, jobs: &[impl Borrow<Job>]) -> jobs::Result<Arc<Line>> {
         let mut known = self.line.lock().await;
+        let knows = |line: &Line, job: &Job| !waits(job) || line.contains_key(&job.id);
         if let Some((at, line)) = &*known
             && at.elapsed() < LOOK
-            && (line.len() >= LINE || jobs.iter().all(|job| !waits(job) || line.contains_key(&job.id)))
+            && (line.len() >= LINE || jobs.iter().all(|job| knows(line, job.borrow())))
         {
             return Ok(line.clone());
         }
@@ -123,6 +126,7 @@ impl Feed {
         let mut watcher = self.watcher(owner, Some(id.clone()))?;
         // Read again, for what happened before the watch began.
         let job = self.jobs.get(&id).await.map_err(Error::unavailable("the store"))?.ok_or(Error::NotFound)?;
+        let job = Arc::new(job);
         let line = self.line(std::slice::from_ref(&job)).await.map_err(Error::unavailable("the store"))?;
         watcher.see(&job, &line);
         Ok(watcher.events())
@@ -133,8 +137,8 @@ impl Feed {
         let mut watcher = self.watcher(owner.to_owned(), None)?;
         let page = self.jobs.list(owner, None, limit).await.map_err(Error::unavailable("the store"))?;
         let line = self.line(&page.jobs).await.map_err(Error::unavailable("the store"))?;
-        for job in page.jobs.iter().rev().filter(|job| !job.state.is_over()) {
-            watcher.see(job, &line);
+        for job in page.jobs.into_iter().rev().filter(|job| !job.state.is_over()) {
+            watcher.see(&Arc::new(job), &line);
         }
         Ok(watcher.events())
     }
@@ -148,7 +152,7 @@ impl Feed {
             only,
             shown: HashMap::new(),
             waiting: HashMap::new(),
-            events: VecDeque::new(),
+            untold: VecDeque::new(),
             over: false,
             until: tokio::time::Instant::now() + LONGEST,
             shutdown: self.shutdown.clone(),
@@ -171,7 +175,7 @@ struct Mark {
     /// No change before this is asked for again: that many came at once.
     floor: Option<OffsetDateTime>,
     /// What is known of the time that is looked at again.
-    known: HashMap<Id, Job>,
+    known: HashMap<Id, Arc<Job>>,
 }
 
 impl Mark {
@@ -185,8 +189,8 @@ impl Mark {
     }
 
     /// What of `found` was not known yet.
-    fn fresh(&mut self, found: Vec<Job>) -> Vec<Job> {
-        let Some(last) = found.last().map(|job| job.updated_at) else { return found };
+    fn fresh(&mut self, found: Vec<Job>) -> Vec<Arc<Job>> {
+        let Some(last) = found.last().map(|job| job.updated_at) else { return Vec::new() };
         self.at = self.at.max(Some(last));
         self.floor = (found.len() >= MOST_CHANGES).then(|| {
             let first = found.first().map(|job| job.updated_at);
@@ -194,7 +198,8 @@ impl Mark {
             if first == Some(last) { last + Duration::from_millis(1) } else { last }
         });
         let since = self.since();
-        let fresh: Vec<Job> = found.into_iter().filter(|job| self.known.get(&job.id) != Some(job)).collect();
+        let unknown = |job: &Job| self.known.get(&job.id).is_none_or(|known| **known != *job);
+        let fresh: Vec<Arc<Job>> = found.into_iter().filter(unknown).map(Arc::new).collect();
         self.known.retain(|_, job| Some(job.updated_at) >= since);
         self.known.extend(fresh.iter().map(|job| (job.id.clone(), job.clone())));
         fresh
@@ -205,7 +210,7 @@ impl Mark {
 mod tests {
     use super::*;
 
-    fn job(id: &str, at: i64, percent: u8) -> Job {
+    pub fn job(id: &str, at: i64, percent: u8) -> Job {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000).expect("a time");
         Job {
             id: id.repeat(24).parse().expect("an id"),
@@ -245,11 +250,11 @@ mod tests {
         mark.begin(vec![last.clone()]);
         assert_eq!(mark.since(), Some(last.updated_at - OVERLAP));
         let late = job("b", 9_000, 5);
-        assert_eq!(mark.fresh(vec![late.clone(), last.clone()]), [late.clone(), last.clone()]);
-        assert_eq!(mark.fresh(vec![late.clone(), last.clone()]), []);
+        assert_eq!(mark.fresh(vec![late.clone(), last.clone()]), [late.clone(), last.clone()].map(Arc::new));
+        assert!(mark.fresh(vec![late.clone(), last.clone()]).is_empty());
         // Another change in the same millisecond is another change.
         let later = Job { percent: 6, ..late.clone() };
-        assert_eq!(mark.fresh(vec![later.clone(), last]), [later]);
+        assert_eq!(mark.fresh(vec![later.clone(), last]), [Arc::new(later)]);
         let much_later = job("a", 60_000, 9);
         assert_eq!(mark.fresh(vec![much_later.clone()]).len(), 1);
         assert_eq!(mark.known.len(), 1, "what is not looked at again is forgotten");

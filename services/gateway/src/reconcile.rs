@@ -4,8 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use common::{CancellationToken, Env, fault::Point};
-use jobs::{Expired, HERE_EVERY, Job, Stuck};
+use blobs::Blobs;
+use common::{CancellationToken, Env, Id, fault::Point};
+use jobs::{Expired, HERE_EVERY, Job, REMEMBERED, Stuck};
 use queue::Queue;
 
 use crate::{App, gauges::Gauges};
@@ -23,7 +24,7 @@ pub struct Patience {
     pub upload: Duration,
     /// Over, but the notification was not told; or a deletion cut off.
     pub leftover: Duration,
-    /// Bytes in the store that belong to no file.
+    /// Bytes in the store that belong to no file, and files of jobs that are gone.
     pub sweep_age: Duration,
     /// A video, after its conversion ended; without one it is kept.
     pub video_ttl: Option<Duration>,
@@ -56,6 +57,8 @@ fn ttl(env: &mut Env, name: &str) -> Option<Duration> {
 const SWEEP: Duration = Duration::from_secs(3_600);
 /// Findings of one kind in one round; the rest has time until the next.
 const BATCH: usize = 100;
+/// Files that the ledger is asked about at once.
+const PAGE: usize = 1_000;
 
 /// Works until `shutdown`.
 pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {
@@ -185,8 +188,31 @@ async fn sweep(app: &App, queue: &Queue) -> anyhow::Result<()> {
         if removed > 0 {
             tracing::info!(store, removed, "removed the remains of interrupted writes");
         }
+        remove_late(app, store, blobs).await?;
     }
     Ok(())
+}
+
+/// Removes whole files of jobs that were removed: what was finished afterwards, by somebody who died before
+/// hearing of it.
+async fn remove_late(app: &App, store: &str, blobs: &Blobs) -> anyhow::Result<()> {
+    let (mut after, before) = (Id::made_before(REMEMBERED), Id::made_before(app.config.reconcile.sweep_age));
+    loop {
+        let files = blobs.list(&after, &before, PAGE).await?;
+        let Some((last, _)) = files.last() else { return Ok(()) };
+        after = last.clone();
+        let jobs: Vec<_> = files.iter().filter_map(|(_, job)| job.clone()).collect();
+        let removed = app.jobs.removed(&jobs).await?;
+        for (file, job) in files {
+            let Some(job) = job.filter(|job| removed.contains(job)) else { continue };
+            // A message of other programs may have made it anew.
+            if app.jobs.get(&job).await?.is_some() {
+                continue;
+            }
+            blobs.delete(&file).await?;
+            tracing::info!(store, blob.id = %file, job.id = %job, "removed a file whose job is gone");
+        }
+    }
 }
 
 impl App {

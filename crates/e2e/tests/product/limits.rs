@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use e2e::{Product, Setup, User, text};
+use futures_util::stream;
 use reqwest::{
-    Method, Response, StatusCode,
+    Body, Method, Response, StatusCode,
     multipart::{Form, Part},
 };
 use testkit::{eventually, media};
@@ -76,6 +77,20 @@ pub async fn a_user_has_so_many_uploads_at_once<P: Product>() {
         upload.abort();
     }
     eventually(SOON, async || ada.upload(&film).await.status() == 202).await;
+
+    // One that is sent again under its key has a place, too, until all of it has come.
+    let keyed = |film: Part| {
+        let form = Form::new().part("file", film.file_name("film.mp4"));
+        ada.request(Method::POST, "/upload").header("idempotency-key", "once").multipart(form).send()
+    };
+    let answer = keyed(Part::bytes(std::fs::read(&film).expect("the film"))).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    let endless = || Part::stream(Body::wrap_stream(stream::pending::<std::io::Result<Vec<u8>>>()));
+    let one_too_many = async || {
+        tokio::spawn(keyed(endless()));
+        ada.upload(&film).await.status() == StatusCode::TOO_MANY_REQUESTS
+    };
+    eventually(SOON, one_too_many).await;
 }
 
 pub async fn all_users_together_have_so_many_uploads_at_once<P: Product>() {

@@ -15,7 +15,7 @@ use reqwest::{
 };
 use testkit::eventually;
 
-use crate::{SOON, film, impatient, silent_film};
+use crate::{LONG, SOON, film, impatient, long_film, silent_film};
 
 const SECONDS: f64 = 2.0;
 
@@ -125,8 +125,33 @@ impl<P: Product> Rig<P> {
         while let Deed::After(before) = chain[0].1.deed {
             chain.insert(0, (before, ways(before)[0]));
         }
-        let (first, deed) = (chain[0].0, chain[0].1.deed);
-        self.act(chain[0].0, chain[0].1, lose).await;
+        let (first, first_way) = chain[0];
+        let deed = first_way.deed;
+        let refused = matches!(first, Point::Announced | Point::Received)
+            || (first == Point::Chunked && way.program == "gateway");
+        // What the gateway is to die of must not be done before it is armed.
+        let later = match point {
+            Point::ClaimedUntold | Point::Retold => Some("RENOTIFY_AFTER"),
+            Point::ClaimedQueued => Some("REPUBLISH_QUEUED_AFTER"),
+            _ => None,
+        };
+        if let Some(name) = later {
+            self.wait_as_usual_but_for(Some((name, "60s")));
+            self.product.program("gateway").restart().await;
+        }
+        // Nor may an upload be given up, or an MP3 swept away, that is still being written.
+        let sooner = match point {
+            Point::ClaimedUntidy => Some(("SWEEP_AGE", "1s")),
+            _ if refused => Some(("UPLOAD_DEADLINE", "3s")),
+            _ => None,
+        };
+        self.act(first, first_way, lose).await;
+        // From its next start on.
+        self.wait_as_usual_but_for(sooner);
+        if matches!(deed, Deed::Loss | Deed::CancelWritten) {
+            self.arm(first, first_way).relaunch();
+        }
+        self.dies(first, first_way).await;
         for &(point, way) in &chain[1..] {
             self.arm(point, way).relaunch();
             self.dies(point, way).await;
@@ -144,8 +169,6 @@ impl<P: Product> Rig<P> {
             Deed::SilentFilm => Some(Due::Failure),
             _ => None,
         };
-        let refused = matches!(first, Point::Announced | Point::Received)
-            || (first == Point::Chunked && way.program == "gateway");
         let count = self.known.len() + usize::from(due.is_some() && !refused);
         let records = eventually(SOON, async || {
             let state = self.product.state().await.map_err(|error| format!("{error:#}"))?;
@@ -164,10 +187,14 @@ impl<P: Product> Rig<P> {
         let checked = self.checker.check(&self.product, SOON).await;
         let wrong = checked.err().unwrap_or_default();
         assert!(wrong.is_empty(), "after a crash of {} at {}: {wrong:#?}", way.program, point.name());
+        if sooner.is_some() {
+            self.wait_as_usual_but_for(None);
+            self.product.program("gateway").restart().await;
+        }
         eprintln!("{:>7.1?}  {} at {}", started.elapsed(), way.program, point.name());
     }
 
-    /// Has the program die at the point by what somebody does.
+    /// Has somebody do what the program will die of at the point.
     async fn act(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P)) {
         match way.deed {
             Deed::Film | Deed::SilentFilm => {
@@ -182,7 +209,7 @@ impl<P: Product> Rig<P> {
             }
             Deed::Stop => {
                 self.start_armed(point, way).await;
-                let id = self.submit(&film(&self.product, 240.0), Due::Mp3(240.0)).await;
+                let id = self.submit(&long_film(&self.product), Due::Mp3(LONG)).await;
                 eventually(SOON, async || self.ada.conversion(&id).await["state"] == "converting").await;
                 self.product.program(way.program).signal(libc::SIGTERM);
             }
@@ -193,7 +220,6 @@ impl<P: Product> Rig<P> {
                 let id = self.ada.submit(&film).await;
                 eventually(SOON, async || self.ada.conversion(&id).await["state"] == "queued").await;
                 lose(&self.product).await;
-                self.arm(point, way).relaunch();
             }
             Deed::Cancel => {
                 self.product.program("converter").kill();
@@ -208,7 +234,6 @@ impl<P: Product> Rig<P> {
                 let id = self.submit(&self.film(Deed::Film), Due::Nothing).await;
                 self.dies(Point::Written, worker).await;
                 assert_eq!(self.ada.post(&format!("/v1/conversions/{id}/cancel")).await.status(), 200);
-                self.arm(point, way).relaunch();
             }
             Deed::Retry => {
                 let id = self.submit(&self.film(Deed::SilentFilm), Due::Failure).await;
@@ -228,7 +253,6 @@ impl<P: Product> Rig<P> {
             }
             Deed::After(_) => unreachable!("it comes after another"),
         }
-        self.dies(point, way).await;
     }
 
     fn film(&self, deed: Deed) -> std::path::PathBuf {
@@ -252,9 +276,18 @@ impl<P: Product> Rig<P> {
         let nth = if self.one_process { way.nth } else { 1 };
         let program = self.product.program(way.program);
         program.set("CRASH_AT", Some(&format!("{}:{nth}", point.name())));
-        // It is otherwise longer than any write.
-        program.set("SWEEP_AGE", Some(if way.deed == Deed::CancelWritten { "1s" } else { "20s" }));
         program
+    }
+
+    /// Has the gateway, from its next start on, wait as long as usual for all but one thing.
+    fn wait_as_usual_but_for(&mut self, other: Option<(&str, &str)>) {
+        let gateway = self.product.program("gateway");
+        for (name, value) in impatient() {
+            gateway.set(name, Some(&value));
+        }
+        if let Some((name, value)) = other {
+            gateway.set(name, Some(value));
+        }
     }
 
     async fn start_armed(&mut self, point: Point, way: Way) {

@@ -16,6 +16,9 @@ use testkit::media;
 /// For what must happen, on a busy machine.
 const SOON: Duration = Duration::from_secs(40);
 
+/// Of the [long film](long_film), in seconds.
+const LONG: f64 = 600.0;
+
 /// Impatient, so that seconds do for what takes minutes in life.
 fn impatient() -> Vec<(&'static str, String)> {
     let env = [
@@ -23,7 +26,8 @@ fn impatient() -> Vec<(&'static str, String)> {
         ("LEASE", "5s"),
         ("REPUBLISH_STORED_AFTER", "1s"),
         ("REPUBLISH_QUEUED_AFTER", "2s"),
-        ("UPLOAD_DEADLINE", "3s"),
+        // No upload takes longer.
+        ("UPLOAD_DEADLINE", "60s"),
         ("RENOTIFY_AFTER", "1500ms"),
         ("SHUTDOWN_GRACE", "0s"),
         // No write takes longer.
@@ -36,6 +40,17 @@ fn film(product: &impl Product, seconds: f64) -> PathBuf {
     let path = product.path(&format!("{seconds}s.mkv"));
     if !path.exists() {
         media::film(&path, seconds, &media::Film::default()).expect("a film");
+    }
+    path
+}
+
+/// Takes long enough to be converted that something can happen meanwhile.
+fn long_film(product: &impl Product) -> PathBuf {
+    let path = product.path("long.mkv");
+    if !path.exists() {
+        // It is the sound that takes its time; a picture now and then keeps the file small.
+        let film = media::Film { arguments: vec!["-r", "1", "-crf", "40"], ..media::Film::default() };
+        media::film(&path, LONG, &film).expect("a film");
     }
     path
 }

@@ -10,10 +10,17 @@ use testkit::{
 
 use crate::{SOON, film, impatient};
 
+/// The reconciler tells nobody again: what comes twice was sent twice.
+fn env() -> Vec<(&'static str, String)> {
+    let mut env = impatient();
+    env.push(("RENOTIFY_AFTER", "60s".to_owned()));
+    env
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mails_arrive_whatever_their_server_does() {
-    let mut env = impatient();
-    env.extend([("SMTP_TIMEOUT", "1s".to_owned()), ("MAIL_RETRY_DELAYS", "100ms,200ms".to_owned())]);
+    let mut env = env();
+    env.extend([("SMTP_TIMEOUT", "3s".to_owned()), ("MAIL_RETRY_DELAYS", ["100ms"; 20].join(","))]);
     let app = App::start_with(Setup { env, ..Setup::default() }).await;
     let ada = app.user("ada").await;
     let mut checker = Checker::default();
@@ -30,14 +37,15 @@ async fn mails_arrive_whatever_their_server_does() {
         (Phase::Message, Fault::Reset, 2),
     ] {
         app.smtp.set_fault_times(phase, fault, 1);
-        let before = app.smtp.mails().len();
         let id = ada.submit(&film(&app, 1.0)).await;
         checker.expect(&id, Due::Mp3(1.0));
         let checked = checker.check(&app, SOON).await;
         assert!(checked.is_ok(), "{phase:?} {fault:?}: {checked:#?}");
-        let mails = app.smtp.mails().split_off(before);
-        let names: HashSet<_> = mails.iter().map(|mail| mail.message_id()).collect();
-        assert_eq!((mails.len(), names.len()), (copies, 1), "{phase:?} {fault:?}");
+        let mut names: Vec<_> = app.smtp.mails().iter().filter_map(|mail| mail.message_id()).collect();
+        // A late copy of the mail before is none of this one.
+        names.retain(|name| name.starts_with(&id));
+        let different: HashSet<_> = names.iter().collect();
+        assert!(names.len() >= copies && different.len() == 1, "{phase:?} {fault:?}: {names:?}");
         app.smtp.clear_faults();
     }
 }
@@ -45,7 +53,7 @@ async fn mails_arrive_whatever_their_server_does() {
 /// Refused for good, it is laid aside for the operator, who sends it when the cause is mended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_is_refused_is_kept() {
-    let app = App::start_with(Setup { env: impatient(), ..Setup::default() }).await;
+    let app = App::start_with(Setup { env: env(), ..Setup::default() }).await;
     let ada = app.user("ada").await;
     let mut checker = Checker::default();
     app.smtp.set_fault(Phase::Recipient, Fault::Answer(550));
@@ -67,7 +75,7 @@ async fn a_mail_that_is_refused_is_kept() {
 /// A mail that is late has nothing to tell of what its owner has had and deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_written_to_of_what_is_deleted() {
-    let app = App::start_with(Setup { env: impatient(), ..Setup::default() }).await;
+    let app = App::start_with(Setup { env: env(), ..Setup::default() }).await;
     let ada = app.user("ada").await;
     app.smtp.set_fault(Phase::Message, Fault::Answer(451));
     let id = ada.submit(&film(&app, 1.0)).await;

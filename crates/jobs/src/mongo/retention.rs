@@ -36,9 +36,10 @@ impl Ledger {
             let nothing_if_null = |field: &str| doc! {"$ifNull": [field, 0_i64]};
             let is_there = doc! {"$eq": [{"$ifNull": ["$video_removed_at", null]}, null]};
             let video = doc! {"$cond": [is_there, nothing_if_null("$video_bytes"), 0_i64]};
+            let kept = doc! {"$add": [video, nothing_if_null("$mp3_bytes"), crate::RECORD_BYTES as i64]};
             let sum = [
                 doc! {"$match": {"owner": owner, "state": {"$ne": "deleting"}}},
-                doc! {"$group": {"_id": null, "bytes": {"$sum": {"$add": [video, nothing_if_null("$mp3_bytes")]}}}},
+                doc! {"$group": {"_id": null, "bytes": {"$sum": kept}}},
             ];
             let found = self.run(|records| async move { records.aggregate(sum).await?.try_collect::<Vec<_>>().await });
             let found: Vec<Document> = found.await?;

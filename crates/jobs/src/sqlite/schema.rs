@@ -64,4 +64,9 @@ pub const SCHEMA: Schema = Schema(&[
     "
     CREATE INDEX jobs_untold ON jobs (updated_at) WHERE state IN ('done', 'failed') AND told_at IS NULL;
 ",
+    "
+    -- Of records that were removed.
+    CREATE TABLE removed (_id TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+    CREATE INDEX removed_by_age ON removed (at);
+",
 ]);

@@ -44,7 +44,7 @@ async fn log_in(app: &App, client: Option<IpAddr>, credentials: Credentials) -> 
     tokio::time::sleep(attempt.pause()).await;
     let user = app.users.find(given.username()).await?;
     let stored = user.as_ref().map(|user| user.password.clone());
-    let verdict = app.passwords.check(stored, given.password()).await?;
+    let verdict = app.passwords.check(stored, given.password(), client).await?;
     let (Some(user), Verdict::Right { rewrite }) = (user, verdict) else {
         attempt.wrong();
         return Err(Error::InvalidCredentials);

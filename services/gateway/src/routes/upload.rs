@@ -81,10 +81,10 @@ async fn receive_and_answer(app: App, request: Request, manner: Manner) -> Resul
             // A client that asked beforehand (`Expect: 100-continue`) has not sent the film.
             if !headers.contains_key(header::EXPECT) {
                 let rest = request.into_body().into_data_stream();
-                match &known_or_refused {
+                match place_of_known(&app, &known_or_refused) {
                     // Who had no answer the first time shall have it now, after however much.
-                    Ok(_) => drain(rest, app.config.max_upload_bytes, app.config.upload_idle).await,
-                    Err(_) => drain_some(rest).await,
+                    Some(_place) => drain(rest, app.config.max_upload_bytes, app.config.upload_idle).await,
+                    None => drain_some(rest).await,
                 }
             }
             return match known_or_refused? {
@@ -100,6 +100,14 @@ async fn receive_and_answer(app: App, request: Request, manner: Manner) -> Resul
     }
     let job = received?.accept().await?;
     answer(&app, &job, &headers, manner).await
+}
+
+/// A place like any upload's for one that is sent again, if there is one.
+fn place_of_known(app: &App, outcome: &Result<Admitted>) -> Option<UploadPlace> {
+    match outcome {
+        Ok(Admitted::Known(job)) => app.allowance.upload(&job.owner).ok(),
+        _ => None,
+    }
 }
 
 async fn answer(app: &App, job: &Job, headers: &HeaderMap, manner: Manner) -> Result<Response> {
