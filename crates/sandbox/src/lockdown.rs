@@ -113,7 +113,7 @@ mod linux {
         let names_itself =
             SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::PR_SET_NAME as u64)?;
         rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![names_itself])?]);
-        // RLIMIT_DATA does not count what is shared, and would count a stack that grows too late.
+        // RLIMIT_DATA counts neither what is shared nor what grows as a stack does.
         let uncounted = (libc::MAP_SHARED | libc::MAP_GROWSDOWN) as u64;
         let is_counted = SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(uncounted), 0)?;
         rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![is_counted])?]);

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Read, Seek, SeekFrom, Write},
     ops::ControlFlow,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -46,14 +47,7 @@ impl Hostile {
     }
 
     fn convert_film(&self, film: impl Read + Seek, sent: &[u8], script: &str) -> Result<Summary, Error> {
-        let path = |name: &str| self.folder.path().join(name);
-        fs::write(path("ready"), frame(Kind::Ready, 0, &[])).expect("written");
-        fs::write(path("sent"), sent).expect("written");
-        let here = self.folder.path().display();
-        let script = format!("sent={here}/sent\n/bin/cat {here}/ready >&0\n{script}\n");
-        let program = path("child");
-        fs::write(path("script"), script).expect("written");
-        fs::copy(env!("CARGO_BIN_EXE_scripted-child"), &program).expect("a program");
+        let program = self.program(&frame(Kind::Ready, 0, &[]), sent, script);
         let mut sink = FileSink::new(tempfile::tempfile().expect("a file"));
         let began = Instant::now();
         let sandbox = Sandbox::new(program, self.limits.clone()).expect("it says that it is ready");
@@ -68,6 +62,19 @@ impl Hostile {
         outcome
     }
 
+    /// A child that sends `first`, and then does as the script says.
+    fn program(&self, first: &[u8], sent: &[u8], script: &str) -> PathBuf {
+        let path = |name: &str| self.folder.path().join(name);
+        fs::write(path("first"), first).expect("written");
+        fs::write(path("sent"), sent).expect("written");
+        let here = self.folder.path().display();
+        let script = format!("sent={here}/sent\n/bin/cat {here}/first >&0\n{script}\n");
+        fs::write(path("script"), script).expect("written");
+        let program = path("child");
+        fs::copy(env!("CARGO_BIN_EXE_scripted-child"), &program).expect("a program");
+        program
+    }
+
     /// Sends that, and says no more.
     fn send(&self, sent: &[u8]) -> Result<Summary, Error> {
         self.convert(sent, "/bin/cat $sent >&0; exec /bin/sleep 60")
@@ -79,6 +86,15 @@ fn assert_blamed(outcome: Result<Summary, Error>, what: &str) {
         Err(error @ Error::Unbearable(_)) => assert!(error.is_final()),
         other => panic!("{what}: {other:?}"),
     }
+}
+
+#[test]
+fn one_that_cannot_be_locked_up_is_given_nothing() {
+    let hostile = Hostile::new();
+    let exposed = frame(Kind::Exposed, 0, b"the kernel takes no filter");
+    let program = hostile.program(&exposed, &[], "exec /bin/sleep 60");
+    let refused = Sandbox::new(program, hostile.limits.clone()).expect_err("it can do anything");
+    assert_eq!(format!("{refused:#}"), "the child that converts cannot be locked up: the kernel takes no filter");
 }
 
 #[test]

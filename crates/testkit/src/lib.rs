@@ -26,6 +26,7 @@ mod proxy;
 mod rabbitmq;
 mod servers;
 pub mod smtp;
+mod tls;
 mod vhost;
 
 pub use binary::binary;
@@ -40,4 +41,5 @@ pub use proxy::{Breakage, Proxy};
 pub use rabbitmq::Rabbitmq;
 pub use servers::{Servers, workspace_root};
 pub use smtp::SmtpServer;
+pub use tls::Tls;
 pub use vhost::{Broker, QueueState, Vhost};

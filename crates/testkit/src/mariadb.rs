@@ -13,6 +13,7 @@ use crate::folder::Folder;
 use crate::name::unique_name;
 use crate::port::Port;
 use crate::process::{Process, effective_user};
+use crate::tls::Tls;
 
 pub(crate) const USER: &str = "root";
 pub(crate) const PASSWORD: &str = "testkit";
@@ -24,6 +25,8 @@ pub struct Mariadb {
     process: Option<Process>,
     port: Port,
     folder: Folder,
+    /// More arguments.
+    arguments: Vec<String>,
 }
 
 impl Mariadb {
@@ -32,6 +35,19 @@ impl Mariadb {
     /// # Errors
     /// When MariaDB is not installed or does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// As [`start`](Self::start); it also speaks TLS, with this certificate.
+    ///
+    /// # Errors
+    /// When MariaDB is not installed or does not start.
+    pub async fn start_with_tls(tls: &Tls) -> anyhow::Result<Self> {
+        let file = |name, path: PathBuf| format!("--{name}={}", path.display());
+        Self::start_with(vec![file("ssl-cert", tls.certificate_pem()), file("ssl-key", tls.key_pem())]).await
+    }
+
+    async fn start_with(arguments: Vec<String>) -> anyhow::Result<Self> {
         let folder = Folder::new("mariadb")?;
         install(&folder).await?;
         std::fs::write(
@@ -41,7 +57,7 @@ impl Mariadb {
                 "CREATE OR REPLACE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\nGRANT ALL PRIVILEGES ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
             ),
         )?;
-        let mut server = Self { process: None, port: Port::free(), folder };
+        let mut server = Self { process: None, port: Port::free(), folder, arguments };
         server.restart().await?;
         Ok(server)
     }
@@ -81,6 +97,7 @@ impl Mariadb {
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
             .args(["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"])
             .args(["--performance-schema=OFF", "--max-connections=500"])
+            .args(&self.arguments)
             .args(as_root());
         let mut process = Process::spawn("MariaDB", command, &self.folder.join("log"))?;
 

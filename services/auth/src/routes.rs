@@ -74,7 +74,7 @@ pub fn describe() {
     ];
     for (name, help) in metrics {
         metrics::describe_counter!(name, help);
-        start_at_zero(name, "outcome", &["ok", "refused", "limited", "unavailable", "error"]);
+        start_at_zero(name, "outcome", &["ok", "refused", "limited", "busy", "unavailable", "error"]);
     }
     metrics::describe_counter!("auth_password_hashes_total", "Hashes computed, each of which keeps a core busy");
     start_at_zero("auth_password_hashes_total", "kind", &["check", "make"]);

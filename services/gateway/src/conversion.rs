@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::{OffsetDateTime, serde::rfc3339};
 use utoipa::ToSchema;
 
-use crate::feed::{Line, waits};
+use crate::feed::waits;
 
 /// One conversion of a video into an MP3.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -94,14 +94,15 @@ pub struct Asked {
 }
 
 impl Conversion {
-    pub fn of(job: &Job, line: &Line) -> Self {
+    /// `place`: where it stands in the line, if it does.
+    pub fn of(job: &Job, place: Option<u32>) -> Self {
         let (waiting, job) = (waits(job), job.clone());
         let eta_s = job.time_left().map(|left| left.as_secs_f64().ceil() as u64);
         Self {
             state: job.state.as_str(),
             filename: job.filename,
             percent: job.percent,
-            position: line.get(&job.id).copied().filter(|_| waiting),
+            position: place.filter(|_| waiting),
             eta_s,
             id: job.id,
             mp3_fid: job.mp3_fid,

@@ -58,7 +58,7 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 /// Findings of one kind in one round; the rest has time until the next.
 const BATCH: usize = 100;
 /// Files that the ledger is asked about at once.
-const PAGE: usize = 1_000;
+const PAGE: usize = 10_000;
 
 /// Works until `shutdown`.
 pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {

@@ -4,13 +4,27 @@ use std::collections::VecDeque;
 
 use common::{Id, fault::Point};
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{BATCH, Bucket, CHUNK, LIMIT, chunk::Chunk, no_answer, oid};
 use crate::{Error, Meta, Stat};
 
 /// Inserts under way for one file while the next batch fills up.
 const IN_FLIGHT: usize = 3;
+
+/// One that is under way, and until when it is waited for. A task of its own: dropping a driver's future in
+/// mid-write leaves its connection in an unknown state.
+#[derive(Debug)]
+struct Insert {
+    task: JoinHandle<Result<(), Error>>,
+    until: Instant,
+}
+
+impl Insert {
+    fn begin(insert: impl Future<Output = Result<(), Error>> + Send + 'static) -> Self {
+        Self { task: tokio::spawn(insert), until: Instant::now() + LIMIT }
+    }
+}
 
 /// See [`crate::Writer`].
 #[derive(Debug)]
@@ -25,7 +39,7 @@ pub struct Writer {
     /// The number of the chunk after `current`.
     next: u32,
     batch: Vec<RawDocumentBuf>,
-    inserts: VecDeque<JoinHandle<Result<(), Error>>>,
+    inserts: VecDeque<Insert>,
     over: bool,
 }
 
@@ -112,21 +126,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts the batch on its way, once there is room. Each insert is a task of its own: dropping
-    /// a driver's future in mid-write leaves its connection in an unknown state.
+    /// Puts the batch on its way, once there is room.
     async fn send(&mut self) -> Result<(), Error> {
         while self.inserts.len() >= IN_FLIGHT {
             self.settle_one().await?;
         }
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-        self.inserts.push_back(tokio::spawn(self.bucket.clone().insert_chunks(batch)));
+        self.inserts.push_back(Insert::begin(self.bucket.clone().insert_chunks(batch)));
         Ok(())
     }
 
     async fn settle_one(&mut self) -> Result<(), Error> {
         let Some(insert) = self.inserts.front_mut() else { return Ok(()) };
         // One that has no answer yet stays: it may arrive all the same, and `discard` must know of it.
-        let outcome = tokio::time::timeout(LIMIT, insert).await.map_err(|_| no_answer())?;
+        let outcome = tokio::time::timeout_at(insert.until, &mut insert.task).await.map_err(|_| no_answer())?;
         self.inserts.pop_front();
         outcome.map_err(|e| Error::Unavailable(e.into()))?
     }
@@ -181,7 +194,7 @@ impl Writer {
         record.extend(meta.filename.as_ref().map(|name| ("filename".to_owned(), Bson::from(name))));
         self.bucket.expect_chunks(self.file, self.next.into()).await?;
         Point::Chunked.pass();
-        self.inserts.push_back(tokio::spawn(self.bucket.clone().insert_record(record)));
+        self.inserts.push_back(Insert::begin(self.bucket.clone().insert_record(record)));
         self.settle_one().await
     }
 
@@ -208,9 +221,9 @@ impl Drop for Writer {
 }
 
 /// Removes what was written, after the last insert has ended: a chunk must not arrive behind the broom.
-async fn discard(bucket: Bucket, id: Id, inserts: VecDeque<JoinHandle<Result<(), Error>>>) {
+async fn discard(bucket: Bucket, id: Id, inserts: VecDeque<Insert>) {
     for insert in inserts {
-        let _ = insert.await;
+        let _ = insert.task.await;
     }
     if let Err(error) = bucket.delete(&id).await {
         tracing::warn!(blob.id = %id, %error, "remains of an interrupted write were left for the sweep");

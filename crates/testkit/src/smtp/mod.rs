@@ -3,10 +3,9 @@
 mod fault;
 mod mail;
 mod session;
-mod tls;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +14,11 @@ use tokio::sync::broadcast;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::eventually::poll;
+use crate::tls::Tls;
 use fault::Faults;
 pub use fault::{Fault, Phase};
 pub use mail::{Credentials, Mail};
 use session::Session;
-use tls::Tls;
 
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl SmtpServer {
     /// # Errors
     /// When no port can be had or no certificate made.
     pub async fn start_with(security: Security) -> anyhow::Result<Self> {
-        let tls = if security == Security::Plain { None } else { Some(Tls::new()?) };
+        let tls = if security == Security::Plain { None } else { Some(Tls::of(&["localhost", "127.0.0.1"])?) };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
@@ -114,7 +113,7 @@ impl SmtpServer {
 
     /// The certificate of the authority that a client must trust, in PEM; a program
     /// takes it from the variable `SSL_CERT_FILE`. `None` without TLS.
-    pub fn ca_pem(&self) -> Option<&Path> {
+    pub fn ca_pem(&self) -> Option<PathBuf> {
         self.state.tls.as_ref().map(Tls::ca_pem)
     }
 

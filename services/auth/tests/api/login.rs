@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Mariadb, Servers, run_sql, unique_name};
+use testkit::{Mariadb, Servers, Tls, load_schema, run_sql, unique_name};
 use url::Url;
 
 use crate::app::{App, CLASSIC, text};
@@ -153,6 +153,20 @@ async fn tls_is_used_where_asked_for_or_the_connection_fails() {
     let database = Servers::shared().auth_database().await.expect("a database");
     let app = App::on(&format!("{database}?ssl-mode=required"), &[]).await;
     assert_eq!(app.login(ADMIN.0, ADMIN.1).await, text(503, "database is unavailable, try again later"));
+}
+
+#[tokio::test]
+async fn a_database_is_spoken_to_if_it_proves_who_it_is() {
+    let (good, other) = (Tls::of(&["127.0.0.1"]).expect("TLS"), Tls::of(&["elsewhere.example"]).expect("TLS"));
+    let ca = |tls: &Tls| format!("&ssl-ca={}", tls.ca_pem().display());
+    // Of an authority that nobody named; for somebody else; and as it should be.
+    for (tls, trusted, status) in [(&good, String::new(), 503), (&other, ca(&other), 503), (&good, ca(&good), 200)] {
+        let server = Mariadb::start_with_tls(tls).await.expect("MariaDB");
+        let database = server.database().await.expect("a database");
+        load_schema(&database).await.expect("the schema");
+        let app = App::on(&format!("{database}?ssl-mode=VERIFY_IDENTITY{trusted}"), &[]).await;
+        assert_eq!(app.login(ADMIN.0, ADMIN.1).await.status, status, "{trusted}");
+    }
 }
 
 #[tokio::test]

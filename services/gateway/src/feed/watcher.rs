@@ -28,7 +28,7 @@ pub struct Watcher {
     /// Those that move up although nothing happens to them, and each one's last place.
     pub waiting: HashMap<Id, (Arc<Job>, Option<u32>)>,
     /// Taken in; made events of only as the client takes them, for those are large.
-    pub untold: VecDeque<(Arc<Job>, Arc<Line>)>,
+    pub untold: VecDeque<(Arc<Job>, Option<u32>)>,
     pub over: bool,
     pub until: tokio::time::Instant,
     pub shutdown: CancellationToken,
@@ -42,8 +42,8 @@ impl Watcher {
 
     async fn next(&mut self) -> Option<Event> {
         loop {
-            while let Some((job, line)) = self.untold.pop_front() {
-                if let Some(event) = self.tell(&job, &line) {
+            while let Some((job, place)) = self.untold.pop_front() {
+                if let Some(event) = self.tell(&job, place) {
                     return Some(event);
                 }
             }
@@ -62,32 +62,33 @@ impl Watcher {
     }
 
     fn hear(&mut self, news: &News) {
-        let line = news.line.clone().unwrap_or_default();
+        let nobody = Line::default();
         for job in &news.changed {
             if job.owner.to_lowercase() == self.owner {
-                self.see(job, &line);
+                self.see(job, news.line.as_deref().unwrap_or(&nobody));
             }
         }
-        if news.line.is_some() {
+        if let Some(line) = &news.line {
             let moved = self.waiting.values().filter(|(job, place)| line.get(&job.id) != place.as_ref());
             for job in moved.map(|(job, _)| job.clone()).collect::<Vec<_>>() {
-                self.see(&job, &line);
+                self.see(&job, line);
             }
         }
     }
 
     /// Takes in where a job stands, to be told if the client does not know.
-    pub fn see(&mut self, job: &Arc<Job>, line: &Arc<Line>) {
+    pub fn see(&mut self, job: &Arc<Job>, line: &Line) {
         if self.only.as_ref().is_some_and(|only| *only != job.id) {
             return;
         }
+        let place = line.get(&job.id).copied();
         if waits(job) {
-            self.waiting.insert(job.id.clone(), (job.clone(), line.get(&job.id).copied()));
+            self.waiting.insert(job.id.clone(), (job.clone(), place));
         } else {
             self.waiting.remove(&job.id);
         }
         self.over = self.ends_with(job);
-        self.untold.push_back((job.clone(), line.clone()));
+        self.untold.push_back((job.clone(), place));
     }
 
     fn ends_with(&self, job: &Job) -> bool {
@@ -95,12 +96,12 @@ impl Watcher {
     }
 
     /// The event that comes of it if the client did not know.
-    fn tell(&mut self, job: &Job, line: &Line) -> Option<Event> {
+    fn tell(&mut self, job: &Job, place: Option<u32>) -> Option<Event> {
         if job.state == State::Deleting {
             self.shown.remove(&job.id);
             return Event::default().event("removed").json_data(serde_json::json!({"id": job.id})).ok();
         }
-        let mut now = Conversion::of(job, line);
+        let mut now = Conversion::of(job, place);
         let looks = self.shown.hasher().hash_one(now.looks());
         if self.shown.insert(job.id.clone(), looks) == Some(looks) {
             return None;
@@ -147,7 +148,7 @@ mod tests {
     fn told(watcher: &mut Watcher, news: &News) -> Vec<Id> {
         watcher.hear(news);
         let untold = std::mem::take(&mut watcher.untold);
-        untold.iter().filter_map(|(job, line)| watcher.tell(job, line).map(|_| job.id.clone())).collect()
+        untold.into_iter().filter_map(|(job, place)| watcher.tell(&job, place).map(|_| job.id.clone())).collect()
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub async fn list(State(app): State<App>, Query(params): Query<Params>, headers:
     let limit = params.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let page = app.jobs.list(&user.name, cursor.as_ref(), limit).await.map_err(Error::unavailable("the store"))?;
     let line = app.feed.line(&page.jobs).await.map_err(Error::unavailable("the store"))?;
-    let conversions = page.jobs.iter().map(|job| Conversion::of(job, &line)).collect();
+    let conversions = page.jobs.iter().map(|job| Conversion::of(job, line.get(&job.id).copied())).collect();
     Ok(Json(List { conversions, next: page.next.map(|cursor| cursor.to_string()) }))
 }
 
@@ -193,7 +193,7 @@ async fn reread(app: &App, id: &Id) -> Result<Json<Conversion>> {
 
 pub async fn represent(app: &App, job: &Job) -> Result<Conversion> {
     let line = app.feed.line(std::slice::from_ref(job)).await.map_err(Error::unavailable("the store"))?;
-    Ok(Conversion::of(job, &line))
+    Ok(Conversion::of(job, line.get(&job.id).copied()))
 }
 
 /// The conversion with this id, if it belongs to whom the request comes from.

@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use common::{Error, Id, Result};
 use futures_util::{Stream, StreamExt};
-use jobs::{Job, Settings};
+use jobs::{Job, RECORD_BYTES, Settings};
 
 use crate::{
     App,
@@ -159,7 +159,9 @@ async fn admit(app: &App, headers: &HeaderMap, uri: Uri, id: Id, manner: Manner)
         return if job.state == jobs::State::Uploading { Err(KEY_IN_USE) } else { Ok(Admitted::Known(Box::new(job))) };
     }
     let place = app.allowance.upload(&user.name)?;
-    let room = room(app, &user).await?.filter(|room| *room < app.config.max_upload_bytes);
+    // Its record, which is not there yet, takes room as well.
+    let room = room(app, &user).await?.map(|room| room.saturating_sub(RECORD_BYTES));
+    let room = room.filter(|room| *room < app.config.max_upload_bytes);
     let most = room.unwrap_or(app.config.max_upload_bytes);
     let terms = Terms { id, user, settings, key, manner, most, room_ends: room.is_some(), _place: place };
     match content_length(headers) {
