@@ -93,6 +93,11 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// Of so many requests at the same time, all of which are under way.
+    pub fn at_once(what: &'static str, policy: &'static str, quota: usize, after: Duration) -> Self {
+        Self { what, policy, quota: quota as u64, window: None, unit: Some("concurrent-requests"), left: 0, after }
+    }
+
     fn headers(&self) -> [(HeaderName, String); 3] {
         let Self { policy, quota, left, .. } = self;
         // In whole seconds, and none too early.

@@ -117,8 +117,17 @@ impl User {
     pub async fn submit(&self, file: &Path) -> String {
         let answer = self.upload(file).await;
         assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap_or_default());
-        let conversion: Value = answer.json().await.expect("JSON");
-        conversion["id"].as_str().expect("an id").to_owned()
+        id_of(answer).await
+    }
+
+    /// Uploads a film that must be accepted, or be refused with a 503 that says when to come back.
+    pub async fn submit_or_later(&self, file: &Path) -> Option<String> {
+        let answer = self.upload(file).await;
+        if answer.status() == 202 {
+            return Some(id_of(answer).await);
+        }
+        assert!(answer.status() == 503 && answer.headers().contains_key("retry-after"), "{answer:?}");
+        None
     }
 
     /// Uploads a film to a gateway that may be in trouble; returns the conversion's id if it was
@@ -164,4 +173,9 @@ impl User {
         assert_eq!(answer.headers()["content-type"], "audio/mpeg");
         answer.bytes().await.expect("a whole body").to_vec()
     }
+}
+
+async fn id_of(answer: Response) -> String {
+    let conversion: Value = answer.json().await.expect("JSON");
+    conversion["id"].as_str().expect("an id").to_owned()
 }

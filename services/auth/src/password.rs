@@ -108,15 +108,8 @@ impl Passwords {
     }
 
     fn too_many(&self) -> Error {
-        Error::Limited(Limit {
-            what: "too many passwords at once from this address",
-            policy: "passwords",
-            quota: self.places_of_clients.most() as u64,
-            window: None,
-            unit: Some("concurrent-requests"),
-            left: 0,
-            after: Duration::from_secs(1),
-        })
+        let (what, quota) = ("too many passwords at once from this address", self.places_of_clients.most());
+        Error::Limited(Limit::at_once(what, "passwords", quota, Duration::from_secs(1)))
     }
 }
 

@@ -132,17 +132,8 @@ impl Allowance {
 }
 
 fn place(places: &Places<String>, user: &str, policy: &'static str, what: &'static str) -> Result<Place<String>> {
-    places.take(user.to_owned()).ok_or_else(|| {
-        Error::Limited(Limit {
-            what,
-            policy,
-            quota: places.most() as u64,
-            window: None,
-            unit: Some("concurrent-requests"),
-            left: 0,
-            after: ONE_OVER,
-        })
-    })
+    let full = || Error::Limited(Limit::at_once(what, policy, places.most(), ONE_OVER));
+    places.take(user.to_owned()).ok_or_else(full)
 }
 
 fn count<K: Clone + Eq + Hash>(buckets: &Buckets<K>, quota: u32, key: K) -> Result<()> {
