@@ -49,6 +49,7 @@ impl Mariadb {
 
     async fn start_with(arguments: Vec<String>) -> anyhow::Result<Self> {
         let folder = Folder::new("mariadb")?;
+        std::fs::create_dir(folder.join("tmp"))?;
         install(&folder).await?;
         std::fs::write(
             folder.join("init.sql"),
@@ -98,7 +99,7 @@ impl Mariadb {
             .args(["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2"])
             .args(["--performance-schema=OFF", "--max-connections=500"])
             .args(&self.arguments)
-            .args(as_root());
+            .args(apart(&self.folder));
         let mut process = Process::spawn("MariaDB", command, &self.folder.join("log"))?;
 
         let url = self.url();
@@ -141,16 +142,22 @@ async fn install(folder: &Folder) -> anyhow::Result<()> {
         .arg("--no-defaults")
         .arg(format!("--datadir={}", folder.join("data").display()))
         .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
-        .args(as_root());
+        .args(apart(folder));
     let mut process = Process::spawn("mariadb-install-db", command, &folder.join("install-log"))?;
     let ended = poll(Duration::from_secs(60), || std::future::ready(process.exited().ok().flatten())).await;
     ensure!(ended.is_ok_and(|status| status.success()), "mariadb-install-db failed:\n{}", process.log_tail());
     Ok(())
 }
 
-/// MariaDB runs as root only when told to; for anybody else there is nothing to say.
-fn as_root() -> Option<&'static str> {
-    (effective_user() == 0).then_some("--user=root")
+/// What keeps a server to itself.
+fn apart(folder: &Folder) -> Vec<String> {
+    // A server that starts removes all temporary tables that it finds, also those of another at work.
+    let mut arguments = vec![format!("--tmpdir={}", folder.join("tmp").display())];
+    // MariaDB runs as root only when told to; for anybody else there is nothing to say.
+    if effective_user() == 0 {
+        arguments.push("--user=root".to_owned());
+    }
+    arguments
 }
 
 /// Server programs are often outside an ordinary user's PATH.
