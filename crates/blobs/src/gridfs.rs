@@ -26,8 +26,6 @@ use crate::{Disk, Error, Meta, Stat, Usage};
 const CHUNK: usize = 255 * 1024;
 /// Chunks in one insert: about 1 MiB.
 const BATCH: usize = 4;
-/// No single request to the server takes longer; above all not for ever.
-const LIMIT: Duration = Duration::from_secs(30);
 /// `IndexOptionsConflict` and `IndexKeySpecsConflict`: somebody made the index with other options.
 const INDEX_CONFLICTS: [i32; 2] = [85, 86];
 
@@ -37,10 +35,12 @@ pub struct Bucket {
     files: Collection<Document>,
     chunks: Collection<RawDocumentBuf>,
     indexed: Arc<OnceCell<()>>,
+    /// For a single request; above all none takes for ever.
+    limit: Duration,
 }
 
 impl Bucket {
-    pub async fn connect(url: &Secret, name: &str) -> anyhow::Result<Self> {
+    pub async fn connect(url: &Secret, name: &str, limit: Duration) -> anyhow::Result<Self> {
         let mut options = ClientOptions::parse(url.expose()).await?;
         options.app_name.get_or_insert_with(|| "mp3converter".to_owned());
         options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
@@ -50,17 +50,17 @@ impl Bucket {
             Some(WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build());
         let database = Client::with_options(options)?.database(name);
         let (files, chunks) = (database.collection("fs.files"), database.collection("fs.chunks"));
-        Ok(Self { database, files, chunks, indexed: Arc::default() })
+        Ok(Self { database, files, chunks, indexed: Arc::default(), limit })
     }
 
     pub async fn ping(&self) -> Result<(), Error> {
         let database = self.database.clone();
-        limited(async move { database.run_command(doc! {"ping": 1}).await.map(drop) }).await
+        self.limited(async move { database.run_command(doc! {"ping": 1}).await.map(drop) }).await
     }
 
     pub async fn usage(&self) -> Result<Usage, Error> {
         let database = self.database.clone();
-        let stats = limited(async move { database.run_command(doc! {"dbStats": 1}).await }).await?;
+        let stats = self.limited(async move { database.run_command(doc! {"dbStats": 1}).await }).await?;
         let number = |key: &str| stats.get(key).and_then(integer);
         // As long as a database is empty, it has no disk.
         let disk = number("fsTotalSize").filter(|size| *size > 0).zip(number("fsUsedSize"));
@@ -79,7 +79,7 @@ impl Bucket {
         let by_chunk = IndexModel::builder().keys(doc! {"files_id": 1, "n": 1}).options(unique).build();
         let by_name = IndexModel::builder().keys(doc! {"filename": 1, "uploadDate": 1}).build();
         let (files, chunks) = (self.files.clone(), self.chunks.clone());
-        let made = limited(async move {
+        let made = self.limited(async move {
             files.create_index(by_name).await.map(drop).or_else(ignore_conflict)?;
             chunks.create_index(by_chunk).await.map(drop).or_else(ignore_conflict)
         });
@@ -88,7 +88,7 @@ impl Bucket {
 
     pub async fn stat(&self, id: &Id) -> Result<Option<Stat>, Error> {
         let (files, key) = (self.files.clone(), oid(id));
-        let found = limited(async move { files.find_one(doc! {"_id": key}).await }).await?;
+        let found = self.limited(async move { files.find_one(doc! {"_id": key}).await }).await?;
         Ok(found.and_then(|file| {
             let meta = file.get_document("metadata").ok();
             let text = |key: &str| meta?.get_str(key).ok().map(str::to_owned);
@@ -116,7 +116,7 @@ impl Bucket {
         let (chunks, key) = (self.chunks.clone(), oid(&file.id));
         let range = doc! {"files_id": key, "n": {"$gte": first as i64, "$lt": end as i64}};
         let wanted = (end - first) as u32;
-        let found = limited(async move {
+        let found = self.limited(async move {
             // With a limit the server closes the cursor itself; else its end would be asked for as well.
             let find = chunks.find(range).sort(doc! {"n": 1}).limit(wanted.into()).batch_size(wanted);
             let mut cursor = find.await?;
@@ -144,7 +144,7 @@ impl Bucket {
     pub async fn delete(&self, id: &Id) -> Result<(), Error> {
         let (files, chunks, key) = (self.files.clone(), self.chunks.clone(), oid(id));
         // The record first: a reader finds a whole file or none.
-        limited(async move {
+        self.limited(async move {
             files.delete_one(doc! {"_id": key}).await?;
             chunks.delete_many(doc! {"files_id": key}).await.map(drop)
         })
@@ -161,7 +161,7 @@ impl Bucket {
             doc! {"$limit": 1_000},
         ];
         let (files, chunks) = (self.files.clone(), self.chunks.clone());
-        limited(async move {
+        self.limited(async move {
             let found: Vec<Document> = chunks.aggregate(orphans).allow_disk_use(true).await?.try_collect().await?;
             let mut ids: Vec<Bson> = found.into_iter().filter_map(|mut orphan| orphan.remove("_id")).collect();
             // The search took its time; a write may have ended meanwhile.
@@ -179,7 +179,7 @@ impl Bucket {
     pub async fn list(&self, after: &Id, before: &Id, limit: usize) -> Result<Vec<(Id, Option<Id>)>, Error> {
         let range = doc! {"$gt": oid(after), "$lt": oid(before)};
         let files = self.files.clone();
-        let found = limited(async move {
+        let found = self.limited(async move {
             let find = files.find(doc! {"_id": range}).projection(doc! {"metadata.job_id": 1});
             find.sort(doc! {"_id": 1}).limit(limit as i64).await?.try_collect::<Vec<_>>().await
         });
@@ -195,7 +195,7 @@ impl Bucket {
     /// that went on for very long for remains.
     async fn expect_chunks(&self, file: ObjectId, count: u64) -> Result<(), Error> {
         let chunks = self.chunks.clone();
-        let found = limited(async move { chunks.count_documents(doc! {"files_id": file}).await }).await?;
+        let found = self.limited(async move { chunks.count_documents(doc! {"files_id": file}).await }).await?;
         let lost = || Error::Unavailable(anyhow::anyhow!("{found} of {count} chunks are left"));
         if found == count { Ok(()) } else { Err(lost()) }
     }
@@ -203,7 +203,7 @@ impl Bucket {
     /// Changes what chunk `n` holds from `at` on.
     async fn rewrite(&self, id: &Id, n: u32, at: usize, bytes: Vec<u8>) -> Result<(), Error> {
         let (chunks, key) = (self.chunks.clone(), doc! {"files_id": oid(id), "n": n as i32});
-        let changed = limited(async move {
+        let changed = self.limited(async move {
             let Some(chunk) = chunks.find_one(key.clone()).await? else { return Ok(false) };
             let mut data = chunk.get_binary("data").map(|data| data.bytes.to_vec()).unwrap_or_default();
             let Some(place) = data.get_mut(at..at + bytes.len()) else { return Ok(false) };
@@ -224,21 +224,22 @@ impl Bucket {
     async fn insert_record(self, record: Document) -> Result<(), Error> {
         self.files.insert_one(record).await.map(drop).map_err(|e| Error::Unavailable(e.into()))
     }
-}
 
-/// Runs a request in a task of its own, which a caller's end or the time limit does not cut off.
-async fn limited<T: Send + 'static>(
-    request: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::time::timeout(LIMIT, tokio::spawn(request)).await {
-        Ok(Ok(outcome)) => outcome.map_err(|e| Error::Unavailable(e.into())),
-        Ok(Err(panic)) => Err(Error::Unavailable(panic.into())),
-        Err(_) => Err(no_answer()),
+    /// Runs a request in a task of its own, which a caller's end or the time limit does not cut off.
+    async fn limited<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match tokio::time::timeout(self.limit, tokio::spawn(request)).await {
+            Ok(Ok(outcome)) => outcome.map_err(|e| Error::Unavailable(e.into())),
+            Ok(Err(panic)) => Err(Error::Unavailable(panic.into())),
+            Err(_) => Err(self.no_answer()),
+        }
     }
-}
 
-fn no_answer() -> Error {
-    Error::Unavailable(anyhow::anyhow!("no answer within {} s", LIMIT.as_secs()))
+    fn no_answer(&self) -> Error {
+        Error::Unavailable(anyhow::anyhow!("no answer within {:?}", self.limit))
+    }
 }
 
 fn ignore_conflict(error: mongodb::error::Error) -> mongodb::error::Result<()> {

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use readahead::ReadAhead;
 
+/// What a single request to the store's server may take, unless somebody says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(30);
 /// What [`Blobs::stream`] reads at once, in bytes, or a whole block if that is more.
 const BATCH: u64 = 1 << 20;
 
@@ -104,13 +106,14 @@ impl From<Error> for std::io::Error {
 
 impl Blobs {
     /// The store called `name` at `url`. `mongodb://`, `mongodb+srv://`: the database `name`;
-    /// connects when first used, and again whenever needed; fails only on an unusable URL.
+    /// connects when first used, and again whenever needed; fails only on an unusable URL. No
+    /// single request takes longer than `limit`.
     /// `file:/PATH` (special characters as `%xx`): the folder `name` in that one, made if it is
     /// missing; fails when it cannot be.
-    pub async fn connect(url: &Secret, name: &str) -> anyhow::Result<Self> {
+    pub async fn connect(url: &Secret, name: &str, limit: Duration) -> anyhow::Result<Self> {
         let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
         let backend = match scheme {
-            "mongodb" | "mongodb+srv" => Backend::GridFs(gridfs::Bucket::connect(url, name).await?),
+            "mongodb" | "mongodb+srv" => Backend::GridFs(gridfs::Bucket::connect(url, name, limit).await?),
             "file" => Backend::File(file::Folder::connect(url, name).await?),
             other => anyhow::bail!("no store is known for {other:?} URLs"),
         };

@@ -223,7 +223,7 @@ mod gridfs {
         let servers = Servers::shared();
         let uri = servers.mongodb_uri();
         let name = testkit::unique_name("videos");
-        let store = Blobs::connect(&Secret::new(uri), &name).await.expect("connect");
+        let store = Blobs::connect(&Secret::new(uri), &name, blobs::LIMIT).await.expect("connect");
         (store, Client::with_uri_str(uri).await.expect("connect").database(&name))
     }
 
@@ -360,7 +360,7 @@ mod gridfs {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_server_that_is_away_is_an_error_in_time_and_no_reason_to_restart() {
         let mut server = testkit::Mongod::start().await.expect("mongod");
-        let store = Blobs::connect(&Secret::new(server.url()), "videos").await.expect("connect");
+        let store = Blobs::connect(&Secret::new(server.url()), "videos", blobs::LIMIT).await.expect("connect");
         let id = put(&store, b"before", 10).await;
         server.stop().await.expect("stop");
         let asked = std::time::Instant::now();
@@ -385,7 +385,7 @@ mod file {
     async fn store() -> (Blobs, TempDir) {
         let home = tempfile::tempdir().expect("a folder");
         let url = format!("file:{}/with%20a%20space", home.path().display());
-        (Blobs::connect(&Secret::new(url), "videos").await.expect("connect"), home)
+        (Blobs::connect(&Secret::new(url), "videos", blobs::LIMIT).await.expect("connect"), home)
     }
 
     fn folder(home: &TempDir) -> std::path::PathBuf {
@@ -473,7 +473,7 @@ mod file {
     #[tokio::test]
     async fn only_absolute_paths_are_taken() {
         for url in ["file:", "file:videos", "file://host/videos"] {
-            assert!(Blobs::connect(&Secret::new(url), "x").await.is_err(), "{url}");
+            assert!(Blobs::connect(&Secret::new(url), "x", blobs::LIMIT).await.is_err(), "{url}");
         }
     }
 }

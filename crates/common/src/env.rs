@@ -101,6 +101,15 @@ impl Env {
         })
     }
 
+    /// How long something is waited for: as [`duration`](Self::duration), and more than nothing.
+    pub fn time_limit(&mut self, name: &str, default: Duration) -> Duration {
+        let limit = self.duration(name, default);
+        if limit.is_zero() {
+            self.fault(format!("{name}: a time is expected; nothing can be done in none"));
+        }
+        limit
+    }
+
     /// Spans of time with commas between them, one at the least.
     pub fn durations(&mut self, name: &str, default: &[Duration]) -> Vec<Duration> {
         let Some(text) = self.optional(name) else { return default.to_vec() };

@@ -30,6 +30,8 @@ pub use crate::preset::Preset;
 pub use crate::settings::{Channels, Settings, Split, Unfit, normalize, sample_rate, seconds, stream};
 pub use crate::tags::Tags;
 
+/// What a single request to the ledger's server may take, unless somebody says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(10);
 /// How often a worker says that it is there.
 pub const HERE_EVERY: Duration = Duration::from_secs(60);
 /// What a record counts for among the bytes that are kept for its owner: more than the longest takes.
@@ -146,12 +148,13 @@ macro_rules! backend {
 
 impl Jobs {
     /// The ledger at `url`. `mongodb://`, `mongodb+srv://`: collection `jobs` of database
-    /// `mp3converter`; connects when first used, and fails only on an unusable URL.
+    /// `mp3converter`; connects when first used, and fails only on an unusable URL. No single
+    /// request takes longer than `limit`.
     /// `sqlite:/PATH`: that file, made if it is missing; fails when it cannot be.
-    pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
+    pub async fn connect(url: &Secret, limit: Duration) -> anyhow::Result<Self> {
         let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
         let backend = match scheme {
-            "mongodb" | "mongodb+srv" => Backend::Mongo(mongo::Ledger::connect(url).await?),
+            "mongodb" | "mongodb+srv" => Backend::Mongo(mongo::Ledger::connect(url, limit).await?),
             "sqlite" => Backend::Sqlite(sqlite::Ledger::connect(url).await?),
             other => anyhow::bail!("no ledger is known for {other:?} URLs"),
         };

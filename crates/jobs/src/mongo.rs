@@ -20,8 +20,6 @@ use tokio::sync::OnceCell;
 use self::{census::Census, record::Record};
 use crate::{Cursor, Error, Job, NewJob, Output, REMEMBERED, Result, State, Stuck};
 
-/// No single request to the server takes longer.
-const LIMIT: Duration = Duration::from_secs(10);
 /// The server's code for a key that is there already.
 const DUPLICATE_KEY: i32 = 11_000;
 
@@ -33,6 +31,8 @@ pub struct Ledger {
     removed: Collection<Document>,
     census: Census,
     indexed: Arc<OnceCell<()>>,
+    /// For a single request.
+    limit: Duration,
 }
 
 /// The states out of which a job can still move by itself.
@@ -58,7 +58,7 @@ fn all(conditions: Vec<Document>) -> Document {
 type Answer<'a, T> = BoxFuture<'a, Result<T>>;
 
 impl Ledger {
-    pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
+    pub async fn connect(url: &Secret, limit: Duration) -> anyhow::Result<Self> {
         let mut options = ClientOptions::parse(url.expose()).await?;
         options.app_name.get_or_insert_with(|| "mp3converter".to_owned());
         options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
@@ -67,7 +67,8 @@ impl Ledger {
         let database = Client::with_options(options)?.database("mp3converter");
         let (records, workers) = (database.collection("jobs"), database.collection("workers"));
         let removed = database.collection("removed");
-        Ok(Self { records, workers, removed, census: Census::new(&database), indexed: Arc::default() })
+        let census = Census::new(&database, limit);
+        Ok(Self { records, workers, removed, census, indexed: Arc::default(), limit })
     }
 
     async fn run<T, F>(&self, request: impl FnOnce(Collection<Record>) -> F) -> Result<T>
@@ -75,7 +76,7 @@ impl Ledger {
         T: Send + 'static,
         F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
     {
-        limited(request(self.records.clone())).await
+        limited(self.limit, request(self.records.clone())).await
     }
 
     fn make_indexes(&self) -> Answer<'_, ()> {
@@ -98,7 +99,7 @@ impl Ledger {
             self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await?;
             let expires = IndexOptions::builder().expire_after(REMEMBERED).build();
             let (removed, by_age) = (self.removed.clone(), IndexModel::builder().keys(doc! {"at": 1}).options(expires));
-            limited(async move { removed.create_index(by_age.build()).await.map(drop) }).await
+            limited(self.limit, async move { removed.create_index(by_age.build()).await.map(drop) }).await
         })
     }
 
@@ -152,7 +153,8 @@ impl Ledger {
         Box::pin(async move {
             let ids: Vec<_> = ids.iter().map(Id::as_str).collect();
             let (removed, among) = (self.removed.clone(), doc! {"_id": {"$in": ids}});
-            let found = limited(async move { removed.find(among).await?.try_collect::<Vec<_>>().await }).await?;
+            let found =
+                limited(self.limit, async move { removed.find(among).await?.try_collect::<Vec<_>>().await }).await?;
             Ok(found.iter().filter_map(|note| note.get_str("_id").ok()?.parse().ok()).collect())
         })
     }
@@ -359,14 +361,14 @@ impl Ledger {
         Box::pin(async move {
             let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
             let seen = vec![doc! {"$set": {"seen_at": "$$NOW"}}];
-            limited(async move { workers.update_one(key, seen).upsert(true).await.map(drop) }).await
+            limited(self.limit, async move { workers.update_one(key, seen).upsert(true).await.map(drop) }).await
         })
     }
 
     pub fn any_worker(&self, age: Duration) -> Answer<'_, bool> {
         Box::pin(async move {
             let (workers, long_ago) = (self.workers.clone(), older("$seen_at", age));
-            limited(async move {
+            limited(self.limit, async move {
                 workers.delete_many(long_ago).await?;
                 Ok(workers.find_one(doc! {}).await?.is_some())
             })
@@ -411,12 +413,13 @@ fn deleted() -> Document {
 
 /// Runs a request in a task of its own, which a caller's end or the time limit does not cut off.
 async fn limited<T: Send + 'static>(
+    limit: Duration,
     request: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
 ) -> Result<T> {
-    match tokio::time::timeout(LIMIT, tokio::spawn(request)).await {
+    match tokio::time::timeout(limit, tokio::spawn(request)).await {
         Ok(Ok(outcome)) => outcome.map_err(|e| Error(e.into())),
         Ok(Err(panic)) => Err(Error(panic.into())),
-        Err(_) => Err(Error(anyhow::anyhow!("no answer within {} s", LIMIT.as_secs()))),
+        Err(_) => Err(Error(anyhow::anyhow!("no answer within {limit:?}"))),
     }
 }
 

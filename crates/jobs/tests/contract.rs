@@ -557,7 +557,7 @@ mod mongo {
     /// The ledger's database has a fixed name, so each test has a server of its own.
     async fn ledger() -> (Jobs, testkit::Mongod) {
         let server = testkit::Mongod::start().await.expect("mongod");
-        (Jobs::connect(&Secret::new(server.url())).await.expect("connect"), server)
+        (Jobs::connect(&Secret::new(server.url()), jobs::LIMIT).await.expect("connect"), server)
     }
 
     contract!(ledger());
@@ -605,7 +605,7 @@ mod sqlite {
 
     async fn ledger() -> (Jobs, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
-        (Jobs::connect(&url(&folder)).await.expect("connect"), folder)
+        (Jobs::connect(&url(&folder), jobs::LIMIT).await.expect("connect"), folder)
     }
 
     contract!(ledger());
@@ -615,7 +615,7 @@ mod sqlite {
         let (jobs, folder) = ledger().await;
         let id = stored(&jobs, "a@example.com").await;
         drop(jobs);
-        let jobs = Jobs::connect(&url(&folder)).await.expect("connect");
+        let jobs = Jobs::connect(&url(&folder), jobs::LIMIT).await.expect("connect");
         assert_eq!(state(&jobs, &id).await, State::Stored);
     }
 
@@ -628,7 +628,7 @@ mod sqlite {
         for _ in 0..8 {
             let (url, id) = (url(&folder), id.clone());
             workers.spawn(async move {
-                let jobs = Jobs::connect(&url).await.expect("connect");
+                let jobs = Jobs::connect(&url, jobs::LIMIT).await.expect("connect");
                 jobs.lease(&id, &Id::fresh(), TTL).await.expect("lease")
             });
         }

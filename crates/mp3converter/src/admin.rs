@@ -65,7 +65,7 @@ pub fn admin(home: anyhow::Result<Home>, command: &Command) -> anyhow::Result<Ex
     crate::runtime()?.block_on(async {
         let options = queue::Options { name: "admin".to_owned(), ..Default::default() };
         let queue = Queue::connect(&config.queue, options).await?;
-        let jobs = Jobs::connect(&config.ledger).await?;
+        let jobs = Jobs::connect(&config.ledger, jobs::LIMIT).await?;
         let desk = Desk { jobs, queue, video: config.video_queue, mp3: config.mp3_queue };
         let outcome = desk.handle(command).await;
         desk.queue.close().await;

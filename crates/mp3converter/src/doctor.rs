@@ -121,11 +121,11 @@ async fn accounts(url: &Secret) -> anyhow::Result<()> {
 }
 
 async fn files(url: &Secret) -> anyhow::Result<()> {
-    Ok(Blobs::connect(url, "videos").await?.ping().await?)
+    Ok(Blobs::connect(url, "videos", LIMIT).await?.ping().await?)
 }
 
 async fn ledger(url: &Secret) -> anyhow::Result<()> {
-    Ok(Jobs::connect(url).await?.ping().await?)
+    Ok(Jobs::connect(url, LIMIT).await?.ping().await?)
 }
 
 async fn broker(url: &Secret) -> anyhow::Result<()> {

@@ -22,6 +22,9 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{amqp::Amqp, handling::Handler, sqlite::Sqlite};
 
+/// What a publish or a question may take, unless somebody says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
 /// A message handed to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -96,7 +99,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             name: "mp3converter".to_owned(),
-            confirm_timeout: Duration::from_secs(10),
+            confirm_timeout: LIMIT,
             retry_delays: [1, 5, 30, 120, 600].map(Duration::from_secs).to_vec(),
             deferrals: 1_000,
         }

@@ -4,9 +4,13 @@ use std::{
     env,
     io::{self, Read, Seek, SeekFrom},
     ops::ControlFlow,
-    os::{fd::FromRawFd, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd, FromRawFd},
+        unix::net::UnixStream,
+    },
     panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use transcode::{Error, Options, Progress, Sink};
@@ -46,6 +50,7 @@ fn run(socket: UnixStream, memory: u64) -> io::Result<()> {
     if let Err(error) = lock_down(memory) {
         return frames::send(&socket, Kind::Exposed, 0, format!("{error:#}").as_bytes());
     }
+    end_with_parent(socket.try_clone()?)?;
     frames::send(&socket, Kind::Ready, 0, &[])?;
     let start = frames::receive(&socket)?;
     let options: Options = serde_json::from_slice(&start.bytes)?;
@@ -58,6 +63,20 @@ fn run(socket: UnixStream, memory: u64) -> io::Result<()> {
         Ok(summary) => outbox.send(Kind::Done, 0, &serde_json::to_vec(&summary)?),
         Err(error) => outbox.send(Kind::Failed, 0, &serde_json::to_vec(&error)?),
     }
+}
+
+/// Ends this process when nobody is at the other end any more, whatever its other threads are at: code
+/// that goes round and round hears of nothing.
+pub fn end_with_parent(socket: UnixStream) -> io::Result<()> {
+    let watch = move || {
+        // No event but the end, which cannot be left out.
+        let mut end = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: one structure, which lives through the call.
+        while unsafe { libc::poll(&mut end, 1, -1) } < 1 {}
+        // SAFETY: as in `run_if_child`.
+        unsafe { libc::_exit(1) }
+    };
+    thread::Builder::new().name("parent".to_owned()).stack_size(64 << 10).spawn(watch).map(drop)
 }
 
 /// The way out, for all threads.

@@ -23,6 +23,8 @@ mod process;
 #[doc(hidden)]
 pub mod report;
 
+#[doc(hidden)]
+pub use child::end_with_parent;
 pub use child::run_if_child;
 pub use lockdown::lock_down;
 pub use parent::{Limits, Sandbox, convert, most_memory};

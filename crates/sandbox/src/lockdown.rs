@@ -81,6 +81,9 @@ mod linux {
         libc::SYS_mremap,
         libc::SYS_munmap,
         libc::SYS_nanosleep,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll,
+        libc::SYS_ppoll,
         libc::SYS_read,
         libc::SYS_readv,
         libc::SYS_recvfrom,

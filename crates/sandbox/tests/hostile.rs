@@ -6,6 +6,7 @@ use std::{
     io::{Read, Seek, SeekFrom, Write},
     ops::ControlFlow,
     path::PathBuf,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -223,4 +224,60 @@ fn an_error_of_the_reader_stays_what_it_is() {
         Err(Error::Input(error)) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         other => panic!("{other:?}"),
     }
+}
+
+/// Who is to be killed while a child of its own goes round and round: this program, once more.
+const PARENT: &str = "PARENT_TO_BE_KILLED";
+
+#[test]
+fn one_that_goes_round_and_round_ends_with_its_parent() {
+    if std::env::var_os(PARENT).is_some() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("child");
+        fs::copy(env!("CARGO_BIN_EXE_scripted-child"), &program).expect("a program");
+        let sandbox = Sandbox::new(program, Limits::default()).expect("it says that it is ready");
+        let film = std::io::Cursor::new(vec![7; 1 << 20]);
+        let mut sink = FileSink::new(tempfile::tempfile().expect("a file"));
+        let outcome = sandbox.convert(film, &mut sink, &Options::default(), &mut |_| ControlFlow::Continue(()));
+        panic!("nobody killed it: {outcome:?}");
+    }
+    let me = std::env::current_exe().expect("a program");
+    let arguments = ["--exact", "one_that_goes_round_and_round_ends_with_its_parent"];
+    let mut parent = Command::new(me).args(arguments).env(PARENT, "").stdout(Stdio::null()).spawn().expect("a parent");
+    let busy =
+        wait_for(|| children(parent.id()).into_iter().find(|child| computed(*child) > Duration::from_millis(300)));
+    parent.kill().expect("killed");
+    parent.wait().expect("its end");
+    // Dead, if not buried: whose it is now may not look after it.
+    wait_for(|| stat(busy).is_none_or(|stat| stat[0] == "Z").then_some(()));
+}
+
+/// What `look` finds, within ten seconds.
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Some(found) => return found,
+            None if began.elapsed() > Duration::from_secs(10) => panic!("in vain"),
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// What the kernel tells of a process after its name, while there is one.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit(')').next()?.split_whitespace().map(str::to_owned).collect())
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").expect("processes").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|stat| stat[1] == parent.to_string())).collect()
+}
+
+/// Of a processor's time.
+fn computed(pid: u32) -> Duration {
+    let ticks = stat(pid).and_then(|stat| stat[11].parse().ok()).unwrap_or(0);
+    Duration::from_millis(10) * ticks
 }

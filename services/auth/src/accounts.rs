@@ -5,7 +5,7 @@ use email_address::{EmailAddress, Options};
 
 use crate::{
     password::{LONGEST, Passwords, SHORTEST},
-    users::Users,
+    users::{self, Users},
 };
 
 /// The width of the database's column, and a byte more than SMTP allows.
@@ -19,7 +19,7 @@ pub struct Accounts {
 
 impl Accounts {
     pub async fn connect(database: &Secret) -> anyhow::Result<Self> {
-        Ok(Self { users: Users::connect(database).await?, passwords: Passwords::new().await? })
+        Ok(Self { users: Users::connect(database, users::LIMIT).await?, passwords: Passwords::new().await? })
     }
 
     /// Makes an account, under the same conditions as `POST /register`.

@@ -10,6 +10,8 @@ mod throttle;
 pub mod token;
 mod users;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use common::{CancellationToken, Env, Secret, client::Proxies, serve, start::Running};
 use tokio::net::TcpListener;
@@ -21,6 +23,10 @@ use crate::{password::Passwords, routes::App, standing::Standing, throttle::Thro
 pub struct Config {
     /// Where the accounts are: `mysql:`, `mariadb:` or `sqlite:`.
     pub database: Secret,
+    /// For one question to it.
+    pub database_timeout: Duration,
+    /// For a whole request: a body that trickles in, a queue of password checks, the database.
+    pub request_timeout: Duration,
     /// Signs tokens, and checks them.
     pub jwt_secret: Secret,
     /// Only checks them: what signed until the last change of secrets.
@@ -68,6 +74,8 @@ impl Config {
     /// | `MYSQL_DB` | `auth` | the database |
     /// | `MYSQL_TLS` | `preferred` | encrypts where the server can (accounts of MySQL 8 need it); `required` insists, `verify` also checks the certificate, `disabled` does without |
     /// | `MYSQL_CA_FILE` | Mozilla's roots | whom `verify` trusts, a PEM file |
+    /// | `DATABASE_TIMEOUT` | `4s` | for one question to the server |
+    /// | `REQUEST_TIMEOUT` | `20s` | for a whole request |
     /// | `JWT_SECRET` | must be set | 32 bytes or more |
     /// | `JWT_SECRET_PREVIOUS` | | the secret before the last change; its tokens stay valid |
     /// | `REGISTRATION` | `open` | `closed` answers `/register` with 403 |
@@ -80,6 +88,8 @@ impl Config {
         let (jwt_secret, jwt_secret_previous) = token::secrets_from_env(env);
         Self {
             database: users::url_from_env(env),
+            database_timeout: env.time_limit("DATABASE_TIMEOUT", users::LIMIT),
+            request_timeout: env.time_limit("REQUEST_TIMEOUT", Duration::from_secs(20)),
             jwt_secret,
             jwt_secret_previous,
             registration: env.parse("REGISTRATION", Registration::default()),
@@ -97,13 +107,14 @@ pub fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -
 async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     routes::describe();
     let app = App {
-        users: Users::connect(&config.database).await.context("DATABASE_URL")?,
+        users: Users::connect(&config.database, config.database_timeout).await.context("DATABASE_URL")?,
         passwords: Passwords::new().await?,
         tokens: Tokens::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
         registration: config.registration,
         proxies: config.proxies,
         throttle: Throttle::default(),
         standing: Standing::default(),
+        request_timeout: config.request_timeout,
     };
     serve::serve(listener, routes::router(app), config.limits, shutdown).await
 }

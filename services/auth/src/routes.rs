@@ -8,9 +8,9 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, header},
-    middleware::{Next, from_fn, map_response},
+    middleware::{Next, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -25,8 +25,6 @@ use crate::{Registration, password::Passwords, standing::Standing, throttle::Thr
 
 /// Two strings; no honest request comes near it.
 const BODY_LIMIT: usize = 16 * 1_024;
-/// For a whole request: a body that trickles in, a queue of password checks, the database.
-const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the handlers work with.
 pub struct App {
@@ -37,6 +35,7 @@ pub struct App {
     pub proxies: Proxies,
     pub throttle: Throttle,
     pub standing: Standing,
+    pub request_timeout: Duration,
 }
 
 pub fn router(app: App) -> Router {
@@ -47,7 +46,7 @@ pub fn router(app: App) -> Router {
         .route("/validate", post(validate::validate))
         .route("/register", post(register::register))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn(time_limit))
+        .layer(from_fn_with_state(app.clone(), time_limit))
         .layer(map_response(kept_nowhere))
         .with_state(app)
         .merge(ops(readiness))
@@ -59,8 +58,8 @@ async fn kept_nowhere(mut response: Response) -> Response {
     response
 }
 
-async fn time_limit(request: Request, next: Next) -> Response {
-    tokio::time::timeout(TIME_LIMIT, next.run(request))
+async fn time_limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    tokio::time::timeout(app.request_timeout, next.run(request))
         .await
         .unwrap_or_else(|late| Error::unavailable("auth")(late).into_response())
 }

@@ -3,10 +3,15 @@
 mod mysql;
 mod sqlite;
 
+use std::time::Duration;
+
 use common::{Env, Error, Result, Secret};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::{mysql::MySql, sqlite::Sqlite};
+
+/// What a question to the database may take, unless somebody says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(4);
 
 /// One account as it is stored.
 pub struct User {
@@ -19,8 +24,7 @@ pub struct User {
 
 /// Where the accounts are. Connects when first needed, and again whenever it must.
 ///
-/// Each call ends within some four seconds; a database that does not answer is
-/// [`Error::Unavailable`].
+/// Each call ends within its limit; a database that does not answer is [`Error::Unavailable`].
 pub struct Users(Backend);
 
 enum Backend {
@@ -30,12 +34,12 @@ enum Backend {
 
 impl Users {
     /// The accounts at a `mysql:` or `mariadb:` URL, or in the file of a `sqlite:` one, which is
-    /// made if it is missing. Fails only if the URL is faulty or the file cannot be opened.
-    pub async fn connect(url: &Secret) -> anyhow::Result<Self> {
+    /// made if it is missing. No question to a server takes longer than `limit`. Fails only if the URL is faulty or the file cannot be opened.
+    pub async fn connect(url: &Secret, limit: Duration) -> anyhow::Result<Self> {
         let scheme = url.expose().split_once(':').map_or("", |(scheme, _)| scheme);
         Ok(Self(match scheme {
             "sqlite" => Backend::Sqlite(Sqlite::connect(url).await?),
-            _ => Backend::MySql(MySql::connect(url.expose())?),
+            _ => Backend::MySql(MySql::connect(url.expose(), limit)?),
         }))
     }
 
@@ -70,7 +74,6 @@ impl Users {
         }
     }
 
-    /// All addresses, in order.
     /// Lets an account in, or keeps it out from its next request on. False: there is none.
     pub async fn set_enabled(&self, email: &str, enabled: bool) -> Result<bool> {
         let email = canonical(email);
@@ -82,6 +85,7 @@ impl Users {
         }
     }
 
+    /// All addresses, in order.
     pub async fn emails(&self) -> Result<Vec<String>> {
         let found = match &self.0 {
             Backend::MySql(mysql) => mysql.emails().await,
@@ -159,7 +163,7 @@ mod contract {
     use common::start::install_crypto;
     use testkit::Servers;
 
-    use super::{Error, Secret, Users};
+    use super::{Error, LIMIT, Secret, Users};
 
     async fn an_account_is_found_in_whatever_case(users: Users) {
         users.insert(" Ada@Example.com ", "hash").await.expect("free");
@@ -231,7 +235,7 @@ mod contract {
         async fn users() -> (Users, ()) {
             install_crypto();
             let url = Servers::shared().auth_database().await.expect("a database");
-            (Users::connect(&Secret::new(url)).await.expect("connect"), ())
+            (Users::connect(&Secret::new(url), LIMIT).await.expect("connect"), ())
         }
 
         contract!(users());
@@ -243,7 +247,7 @@ mod contract {
         async fn users() -> (Users, tempfile::TempDir) {
             let folder = tempfile::tempdir().expect("a folder");
             let url = format!("sqlite:{}/users.db", folder.path().display());
-            (Users::connect(&Secret::new(url)).await.expect("connect"), folder)
+            (Users::connect(&Secret::new(url), LIMIT).await.expect("connect"), folder)
         }
 
         contract!(users());

@@ -30,6 +30,8 @@ pub struct Config {
     pub blobs: Secret,
     pub ledger: Secret,
     pub queue: Secret,
+    /// For a single request to each.
+    pub timeouts: Timeouts,
     pub video_queue: String,
     pub mp3_queue: String,
     /// Conversions at once.
@@ -47,12 +49,25 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// How long a worker waits for its neighbours.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub blobs: Duration,
+    pub ledger: Duration,
+    pub queue: Duration,
+}
+
 impl Config {
     pub fn from_env(env: &mut Env) -> Self {
         let config = Self {
             blobs: env.store_url("BLOBS_URL", "file"),
             ledger: env.store_url("LEDGER_URL", "sqlite"),
             queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps", "sqlite"]),
+            timeouts: Timeouts {
+                blobs: env.time_limit("STORE_TIMEOUT", blobs::LIMIT),
+                ledger: env.time_limit("LEDGER_TIMEOUT", jobs::LIMIT),
+                queue: env.time_limit("BROKER_TIMEOUT", queue::LIMIT),
+            },
             video_queue: env.string("VIDEO_QUEUE", "video"),
             mp3_queue: env.string("MP3_QUEUE", "mp3"),
             workers: env.parse("WORKERS", 1),
@@ -104,12 +119,17 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
         }
         None => None,
     };
-    let retry_delays = config.retry_delays.clone();
-    let options = queue::Options { name: "converter".to_owned(), retry_delays, ..Default::default() };
+    let (timeouts, retry_delays) = (config.timeouts, config.retry_delays.clone());
+    let options = queue::Options {
+        name: "converter".to_owned(),
+        confirm_timeout: timeouts.queue,
+        retry_delays,
+        ..Default::default()
+    };
     let attempts = options.retry_delays.len() as u32 + 1;
     let queue = Queue::connect(&config.queue, options).await?;
-    let jobs = Jobs::connect(&config.ledger).await?;
-    let videos = Blobs::connect(&config.blobs, "videos").await?;
+    let jobs = Jobs::connect(&config.ledger, timeouts.ledger).await?;
+    let videos = Blobs::connect(&config.blobs, "videos", timeouts.blobs).await?;
     let readiness = Readiness::default()
         .with("ledger", &jobs, |jobs| async move { Ok(jobs.ping().await?) })
         .with("store", &videos, |videos| async move { Ok(videos.ping().await?) })
@@ -126,7 +146,7 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     let notes = TaskTracker::new();
     let worker = Arc::new(Worker {
         videos,
-        mp3s: Blobs::connect(&config.blobs, "mp3s").await?,
+        mp3s: Blobs::connect(&config.blobs, "mp3s", timeouts.blobs).await?,
         jobs,
         queue: queue.clone(),
         sandbox,

@@ -17,6 +17,9 @@ use serde::Deserialize;
 
 use crate::{allowance::Allowance, session};
 
+/// One that is there takes a connection within this.
+const CONNECT: Duration = Duration::from_secs(2);
+
 /// Auth as a neighbour over HTTP. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AuthClient {
@@ -41,10 +44,10 @@ struct Claims {
 }
 
 impl AuthClient {
-    pub fn new(base: &str, allowance: Allowance) -> anyhow::Result<Self> {
+    pub fn new(base: &str, limit: Duration, allowance: Allowance) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .timeout(Duration::from_secs(10))
+            .connect_timeout(limit.min(CONNECT))
+            .timeout(limit)
             // Sooner than auth's own HEADER_TIMEOUT, or requests go out on connections that are just closing.
             .pool_idle_timeout(Duration::from_secs(20))
             .redirect(reqwest::redirect::Policy::none())
@@ -193,7 +196,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(closes_under_requests(listener));
-        let auth = AuthClient::new(&base, Allowance::new(Quotas::default())).expect("a client");
+        let auth =
+            AuthClient::new(&base, Duration::from_secs(10), Allowance::new(Quotas::default())).expect("a client");
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"))]);
         for _ in 0..3 {
             assert_eq!(auth.user(&headers).await.expect("a user").name, "ada@example.com");

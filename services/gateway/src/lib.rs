@@ -50,6 +50,8 @@ pub struct Config {
     pub blobs: Secret,
     pub ledger: Secret,
     pub queue: Secret,
+    /// For a single request to each.
+    pub timeouts: Timeouts,
     pub video_queue: String,
     pub mp3_queue: String,
     pub max_upload_bytes: u64,
@@ -69,6 +71,28 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// How long the gateway waits for its neighbours, and for the whole of a small request.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub auth: Duration,
+    pub blobs: Duration,
+    pub ledger: Duration,
+    pub queue: Duration,
+    pub request: Duration,
+}
+
+impl Timeouts {
+    fn from_env(env: &mut Env) -> Self {
+        Self {
+            auth: env.time_limit("AUTH_TIMEOUT", Duration::from_secs(10)),
+            blobs: env.time_limit("STORE_TIMEOUT", blobs::LIMIT),
+            ledger: env.time_limit("LEDGER_TIMEOUT", jobs::LIMIT),
+            queue: env.time_limit("BROKER_TIMEOUT", queue::LIMIT),
+            request: env.time_limit("REQUEST_TIMEOUT", Duration::from_secs(30)),
+        }
+    }
+}
+
 impl Config {
     pub fn from_env(env: &mut Env) -> Self {
         let proxies = Proxies::from_env(env, "");
@@ -84,6 +108,7 @@ impl Config {
             blobs: env.store_url("BLOBS_URL", "file"),
             ledger: env.store_url("LEDGER_URL", "sqlite"),
             queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps", "sqlite"]),
+            timeouts: Timeouts::from_env(env),
             video_queue: env.string("VIDEO_QUEUE", "video"),
             mp3_queue: env.string("MP3_QUEUE", "mp3"),
             max_upload_bytes: env.parse("MAX_UPLOAD_BYTES", 8 << 30),
@@ -126,15 +151,16 @@ pub fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -
 
 async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     gauges::describe();
-    let videos = Blobs::connect(&config.blobs, "videos").await?;
-    let mp3s = Blobs::connect(&config.blobs, "mp3s").await?;
-    let jobs = Jobs::connect(&config.ledger).await?;
-    let queue =
-        Queue::connect(&config.queue, queue::Options { name: "gateway".to_owned(), ..Default::default() }).await?;
+    let timeouts = config.timeouts;
+    let videos = Blobs::connect(&config.blobs, "videos", timeouts.blobs).await?;
+    let mp3s = Blobs::connect(&config.blobs, "mp3s", timeouts.blobs).await?;
+    let jobs = Jobs::connect(&config.ledger, timeouts.ledger).await?;
+    let options = queue::Options { name: "gateway".to_owned(), confirm_timeout: timeouts.queue, ..Default::default() };
+    let queue = Queue::connect(&config.queue, options).await?;
     let allowance = Allowance::new(config.quotas);
     let line = Line::new(jobs.clone(), config.quotas.queued, config.reconcile.queued);
     let app = App {
-        auth: AuthClient::new(&config.auth, allowance.clone())?,
+        auth: AuthClient::new(&config.auth, timeouts.auth, allowance.clone())?,
         allowance,
         intake: Intake::new(videos.clone(), jobs.clone(), queue.clone(), &config.video_queue, line.clone()),
         feed: Feed::new(jobs.clone(), config.max_event_streams, shutdown.clone()),

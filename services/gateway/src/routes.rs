@@ -11,11 +11,9 @@ mod session;
 mod settings;
 mod upload;
 
-use std::time::Duration;
-
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, header},
     middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::Response,
@@ -31,8 +29,6 @@ use crate::{App, client::identify, session::refuse_foreign};
 
 /// No small request is larger.
 const SMALL: usize = 16 * 1024;
-/// Nor does it take longer.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 pub fn router(app: App) -> Router {
     let (v1, api) = v1().split_for_parts();
@@ -42,7 +38,7 @@ pub fn router(app: App) -> Router {
         .route("/register", post(account::register))
         .route("/session", get(session::who).post(session::login).delete(session::logout))
         .layer(DefaultBodyLimit::max(SMALL))
-        .layer(from_fn(in_time))
+        .layer(from_fn_with_state(app.clone(), in_time))
         // The upload counts its bytes itself, against a limit of another size.
         .route("/upload", post(upload::upload).layer(DefaultBodyLimit::disable()))
         .route("/download", get(download::download))
@@ -70,8 +66,8 @@ fn v1() -> OpenApiRouter<App> {
 }
 
 /// For a small request: a body that trickles in, and auth's answer.
-async fn in_time(request: Request, next: Next) -> common::Result<Response> {
-    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.map_err(|_| common::Error::Stalled)
+async fn in_time(State(app): State<App>, request: Request, next: Next) -> common::Result<Response> {
+    tokio::time::timeout(app.config.timeouts.request, next.run(request)).await.map_err(|_| common::Error::Stalled)
 }
 
 /// What strangers uploaded is what we say it is, whatever it looks like to a browser.

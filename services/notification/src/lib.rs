@@ -34,6 +34,9 @@ pub struct Config {
     pub mp3_queue: String,
     /// The ledger, if there is one.
     pub ledger: Option<Secret>,
+    /// For a single request to the broker, and to the ledger.
+    pub broker_timeout: Duration,
+    pub ledger_timeout: Duration,
     /// Where mails go: `smtp:`, `smtps:`, `smtp+starttls:` or `file:`.
     pub smtp_url: Secret,
     /// Whom they come from.
@@ -55,6 +58,7 @@ impl Config {
     /// | `AMQP_URL` | `amqp://guest:guest@rabbitmq:5672/%2f` | the broker, or `sqlite:/path` |
     /// | `MP3_QUEUE` | `mp3` | where the news comes from |
     /// | `LEDGER_URL` | `MONGODB_URI` | the ledger, `mongodb:` or `sqlite:/path`; without it, mails are sent on the message's word alone |
+    /// | `BROKER_TIMEOUT`, `LEDGER_TIMEOUT` | `10s` | for a single request to either |
     /// | `SMTP_URL` | | `smtp://host:25` (plain), `smtps://user:password@host:465` (TLS), `smtp+starttls://user:password@host:587`; the port may be left out. Or `file:/folder` for `.eml` files |
     /// | `GMAIL_ADDRESS`, `GMAIL_PASSWORD` | | instead of `SMTP_URL`: Gmail, by STARTTLS |
     /// | `MAIL_FROM` | the Gmail address, else `mp3converter@localhost` | `address` or `Name <address>` |
@@ -72,9 +76,11 @@ impl Config {
             queue: env.url("AMQP_URL", "amqp://guest:guest@rabbitmq:5672/%2f", &["amqp", "amqps", "sqlite"]),
             mp3_queue: env.string("MP3_QUEUE", "mp3"),
             ledger: has_ledger.then(|| env.store_url("LEDGER_URL", "sqlite")),
+            broker_timeout: env.time_limit("BROKER_TIMEOUT", queue::LIMIT),
+            ledger_timeout: env.time_limit("LEDGER_TIMEOUT", jobs::LIMIT),
             smtp_url: mail::url_from_env(env),
             mail_from: env.parse("MAIL_FROM", Sender::default_from(gmail.as_deref())),
-            smtp_timeout: env.duration("SMTP_TIMEOUT", Duration::from_secs(30)),
+            smtp_timeout: env.time_limit("SMTP_TIMEOUT", Duration::from_secs(30)),
             public_url: env.public_url("PUBLIC_URL"),
             retry_delays: env.durations("MAIL_RETRY_DELAYS", &RETRY_DELAYS.map(Duration::from_secs)),
             limits: serve::Limits::from_env(env),
@@ -91,6 +97,7 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     job::describe();
     let options = queue::Options {
         name: "notification".to_owned(),
+        confirm_timeout: config.broker_timeout,
         retry_delays: config.retry_delays.clone(),
         ..Default::default()
     };
@@ -102,7 +109,7 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
             Ok(())
         });
     let jobs = match &config.ledger {
-        Some(url) => Some(Jobs::connect(url).await?),
+        Some(url) => Some(Jobs::connect(url, config.ledger_timeout).await?),
         None => None,
     };
     if let Some(jobs) = &jobs {

@@ -1,12 +1,12 @@
 //! Writing one file: chunks fill up, go off in batches, and the record comes last.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use common::{Id, fault::Point};
 use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{BATCH, Bucket, CHUNK, LIMIT, chunk::Chunk, no_answer, oid};
+use super::{BATCH, Bucket, CHUNK, chunk::Chunk, oid};
 use crate::{Error, Meta, Stat};
 
 /// Inserts under way for one file while the next batch fills up.
@@ -21,8 +21,8 @@ struct Insert {
 }
 
 impl Insert {
-    fn begin(insert: impl Future<Output = Result<(), Error>> + Send + 'static) -> Self {
-        Self { task: tokio::spawn(insert), until: Instant::now() + LIMIT }
+    fn begin(limit: Duration, insert: impl Future<Output = Result<(), Error>> + Send + 'static) -> Self {
+        Self { task: tokio::spawn(insert), until: Instant::now() + limit }
     }
 }
 
@@ -132,14 +132,15 @@ impl Writer {
             self.settle_one().await?;
         }
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-        self.inserts.push_back(Insert::begin(self.bucket.clone().insert_chunks(batch)));
+        self.inserts.push_back(Insert::begin(self.bucket.limit, self.bucket.clone().insert_chunks(batch)));
         Ok(())
     }
 
     async fn settle_one(&mut self) -> Result<(), Error> {
         let Some(insert) = self.inserts.front_mut() else { return Ok(()) };
         // One that has no answer yet stays: it may arrive all the same, and `discard` must know of it.
-        let outcome = tokio::time::timeout_at(insert.until, &mut insert.task).await.map_err(|_| no_answer())?;
+        let answered = tokio::time::timeout_at(insert.until, &mut insert.task).await;
+        let outcome = answered.map_err(|_| self.bucket.no_answer())?;
         self.inserts.pop_front();
         outcome.map_err(|e| Error::Unavailable(e.into()))?
     }
@@ -194,14 +195,14 @@ impl Writer {
         record.extend(meta.filename.as_ref().map(|name| ("filename".to_owned(), Bson::from(name))));
         self.bucket.expect_chunks(self.file, self.next.into()).await?;
         Point::Chunked.pass();
-        self.inserts.push_back(Insert::begin(self.bucket.clone().insert_record(record)));
+        self.inserts.push_back(Insert::begin(self.bucket.limit, self.bucket.clone().insert_record(record)));
         self.settle_one().await
     }
 
     /// Waits until what was written is gone, but not for ever: it goes on by itself.
     pub async fn abort(mut self) {
         let gone = tokio::spawn(self.discard());
-        let _ = tokio::time::timeout(LIMIT, gone).await;
+        let _ = tokio::time::timeout(self.bucket.limit, gone).await;
     }
 
     fn discard(&mut self) -> impl Future<Output = ()> + Send + use<> {

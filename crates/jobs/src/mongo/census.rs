@@ -18,11 +18,12 @@ const KEY: &str = "jobs";
 #[derive(Clone, Debug)]
 pub(super) struct Census {
     kept: Collection<Document>,
+    limit: Duration,
 }
 
 impl Census {
-    pub(super) fn new(database: &Database) -> Self {
-        Self { kept: database.collection("census") }
+    pub(super) fn new(database: &Database, limit: Duration) -> Self {
+        Self { kept: database.collection("census"), limit }
     }
 
     /// The census of `records`, `every` old at the most; `None` while the first one is being made.
@@ -46,7 +47,7 @@ impl Census {
             let update = kept.find_one_and_update(doc! {"_id": KEY}, asked);
             update.upsert(true).return_document(ReturnDocument::After).await
         };
-        Ok(limited(asking).await?.unwrap_or_default())
+        Ok(limited(self.limit, asking).await?.unwrap_or_default())
     }
 
     async fn take(&self, records: Collection<Document>) -> Result<Document> {
@@ -60,7 +61,7 @@ impl Census {
             doc! {"$project": {"waited_ms": {"$subtract": ["$$NOW", "$lined_up_at"]}}},
         ];
         let kept = self.kept.clone();
-        limited(async move {
+        limited(self.limit, async move {
             let counts: Vec<Document> = records.aggregate(by_state).hint(index).await?.try_collect().await?;
             let counted = counts.iter().filter_map(|found| Some((found.get_str("_id").ok()?, found.get("count")?)));
             let states: Document = counted.map(|(state, count)| (state.to_owned(), count.clone())).collect();

@@ -1,22 +1,25 @@
 //! For tests: a child in which somebody else's code runs, which is the shell script called `script`
-//! beside this program. The socket is its standard input.
+//! beside this program. The socket is its standard input. Without a script it goes round and round.
 
 use std::{
+    hint::spin_loop,
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::{fd::AsFd, fd::OwnedFd, unix::process::CommandExt},
     process::Command,
 };
 
+use sandbox::frames::{self, Kind};
+
 fn main() -> io::Result<()> {
     let control = io::stdin().as_fd().try_clone_to_owned()?;
-    match sandbox::serve_forks(control.into())? {
-        None => Ok(()),
-        Some(socket) => {
-            let script = std::env::current_exe()?.with_file_name("script");
-            Err(Command::new("/bin/sh").arg(script).stdin(OwnedFd::from(socket)).exec())
-        }
+    let Some(socket) = sandbox::serve_forks(control.into())? else { return Ok(()) };
+    let script = std::env::current_exe()?.with_file_name("script");
+    if script.exists() {
+        return Err(Command::new("/bin/sh").arg(script).stdin(OwnedFd::from(socket)).exec());
+    }
+    frames::send(&socket, Kind::Ready, 0, &[])?;
+    sandbox::end_with_parent(socket)?;
+    loop {
+        spin_loop();
     }
 }

@@ -13,10 +13,6 @@ use url::Url;
 
 use super::User;
 
-/// For a connection, new or used.
-const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
-/// For a connection and the statement.
-const LIMIT: Duration = Duration::from_secs(4);
 /// Far more than a few hundred log-ins a second need.
 const CONNECTIONS: u32 = 10;
 
@@ -25,6 +21,8 @@ const NO_COLUMN: &str = "42S22";
 
 pub struct MySql {
     pool: MySqlPool,
+    /// For a connection and the statement.
+    limit: Duration,
 }
 
 /// What is wrong with a URL, if anything.
@@ -47,10 +45,12 @@ fn options(url: &str) -> anyhow::Result<MySqlConnectOptions> {
 }
 
 impl MySql {
-    pub fn connect(url: &str) -> anyhow::Result<Self> {
+    pub fn connect(url: &str, limit: Duration) -> anyhow::Result<Self> {
+        // For a connection, new or used: what is left is the statement's.
+        let acquire = limit * 3 / 4;
         let pool = MySqlPoolOptions::new()
             .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE_LIMIT)
+            .acquire_timeout(acquire)
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     // A lax server would cut off a hash that does not fit into its column.
@@ -58,27 +58,27 @@ impl MySql {
                     Ok(())
                 })
             })
-            .after_release(|connection, _| {
+            .after_release(move |connection, _| {
                 Box::pin(async move {
                     // Without a limit, a connection whose peer vanished would never be given up.
-                    let alive = tokio::time::timeout(ACQUIRE_LIMIT, connection.ping()).await;
+                    let alive = tokio::time::timeout(acquire, connection.ping()).await;
                     alive.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
                 })
             })
             .connect_lazy_with(options(url)?);
-        Ok(Self { pool })
+        Ok(Self { pool, limit })
     }
 
     pub async fn find(&self, email: &str) -> anyhow::Result<Option<User>> {
         // All columns, since an old table may lack some of ours.
         let query = sqlx::query("SELECT * FROM `user` WHERE email = ?").bind(email);
-        within(async { query.fetch_optional(&self.pool).await?.map(|row| user(&row)).transpose() }).await
+        self.within(async { query.fetch_optional(&self.pool).await?.map(|row| user(&row)).transpose() }).await
     }
 
     /// Tells whether the address was free.
     pub async fn insert(&self, email: &str, password: &str) -> anyhow::Result<bool> {
         let query = sqlx::query("INSERT INTO `user` (email, password) VALUES (?, ?)").bind(email).bind(password);
-        within(async {
+        self.within(async {
             match query.execute(&self.pool).await {
                 Ok(_) => Ok(true),
                 Err(error) if error.as_database_error().is_some_and(|e| e.is_unique_violation()) => Ok(false),
@@ -98,13 +98,13 @@ impl MySql {
         .bind(new)
         .bind(email)
         .bind(old);
-        within(async { Ok(query.execute(&self.pool).await?.rows_affected() == 1) }).await
+        self.within(async { Ok(query.execute(&self.pool).await?.rows_affected() == 1) }).await
     }
 
     pub async fn set_enabled(&self, email: &str, enabled: bool) -> Result<bool, Error> {
         let query = sqlx::query("UPDATE `user` SET enabled = ? WHERE email = ?").bind(enabled).bind(email);
         // Rows that were found, not only those that changed: so the driver asks for it.
-        let updated = within(async {
+        let updated = self.within(async {
             match query.execute(&self.pool).await {
                 Ok(done) => Ok(Some(done.rows_affected() == 1)),
                 Err(error) if error.as_database_error().and_then(|e| e.code()).as_deref() == Some(NO_COLUMN) => {
@@ -119,11 +119,15 @@ impl MySql {
 
     pub async fn emails(&self) -> anyhow::Result<Vec<String>> {
         let query = sqlx::query_scalar("SELECT email FROM `user` ORDER BY email");
-        within(query.fetch_all(&self.pool)).await
+        self.within(query.fetch_all(&self.pool)).await
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> anyhow::Result<T> {
+        Ok(tokio::time::timeout(self.limit, work).await.context("MySQL did not answer in time")??)
     }
 
     pub async fn ping(&self) -> anyhow::Result<()> {
-        within(async { self.pool.execute("SELECT 1").await.map(drop) }).await
+        self.within(async { self.pool.execute("SELECT 1").await.map(drop) }).await
     }
 }
 
@@ -133,8 +137,4 @@ fn user(row: &MySqlRow) -> sqlx::Result<User> {
         other => other?,
     };
     Ok(User { email: row.try_get("email")?, password: row.try_get("password")?, enabled })
-}
-
-async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> anyhow::Result<T> {
-    Ok(tokio::time::timeout(LIMIT, work).await.context("MySQL did not answer in time")??)
 }
