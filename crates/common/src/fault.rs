@@ -57,11 +57,14 @@ named! {
         ClaimedStored = "claimed-stored",
         ClaimedQueued = "claimed-queued",
         ClaimedUntold = "claimed-untold",
+        ClaimedUnmailed = "claimed-unmailed",
         ClaimedUpload = "claimed-upload",
         ClaimedDeleting = "claimed-deleting",
         ClaimedUntidy = "claimed-untidy",
         /// It has published the news of an end, and the ledger does not know.
         Retold = "retold",
+        /// It has asked for a mail once more, and the ledger does not know.
+        Remailed = "remailed",
 
         // The worker.
         Leased = "leased",

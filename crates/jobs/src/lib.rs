@@ -21,7 +21,7 @@ mod tags;
 
 use std::{collections::HashSet, str::FromStr, time::Duration};
 
-use common::{Id, Secret};
+use common::{CancellationToken, Id, Secret};
 use time::OffsetDateTime;
 
 pub use crate::census::Census;
@@ -69,6 +69,22 @@ pub enum Lease {
     Gone,
 }
 
+/// What a worker works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Converter,
+    Notification,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Converter => "converter",
+            Self::Notification => "notification",
+        }
+    }
+}
+
 /// What the reconciler looks for. In each case the record must have stood still for some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stuck {
@@ -82,6 +98,9 @@ pub enum Stuck {
     Lease,
     /// Over, but the notification was not told.
     Untold,
+    /// Over, and the notification was told, but nothing came of it: neither a mail nor [a word](Jobs::unmailed)
+    /// why there is none.
+    Unmailed,
     /// A deletion that was cut off.
     Deleting,
     /// Over, and there may be an MP3 that does not count: one whose worker died, or could not be
@@ -253,6 +272,12 @@ impl Jobs {
         backend!(self.note(id, run, "mailed_at"))
     }
 
+    /// Notes that for this run's end there is no mail and that nobody is to ask for it again: a mail server
+    /// refused it for good, or it was asked for again already.
+    pub async fn unmailed(&self, id: &Id, run: u32) -> Result<bool> {
+        backend!(self.note(id, run, "unmailed_at"))
+    }
+
     /// Anything not over → `Cancelled`.
     pub async fn cancel(&self, id: &Id) -> Result<bool> {
         backend!(self.cancel(id))
@@ -361,15 +386,28 @@ impl Jobs {
         Ok(Page { jobs, next })
     }
 
-    /// A worker that keeps this ledger says that it is there, [every so often](HERE_EVERY).
-    pub async fn here(&self, worker: &Id) -> Result<()> {
-        backend!(self.here(worker))
+    /// Says [every so often](HERE_EVERY), until `shutdown`, that a worker is there who keeps this ledger.
+    pub async fn stay(self, role: Role, shutdown: CancellationToken) {
+        let me = Id::fresh();
+        loop {
+            if let Err(error) = self.here(&me, role).await {
+                tracing::debug!(%error, "the ledger could not be told of this worker");
+            }
+            if shutdown.run_until_cancelled(tokio::time::sleep(HERE_EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// A worker that keeps this ledger says that it is there.
+    pub async fn here(&self, worker: &Id, role: Role) -> Result<()> {
+        backend!(self.here(worker, role.name()))
     }
 
     /// Whether such a worker said so within the last `age`. Where none did, a message may have
     /// gone to a worker that keeps no ledger, and silence means nothing.
-    pub async fn any_worker(&self, age: Duration) -> Result<bool> {
-        backend!(self.any_worker(age))
+    pub async fn any(&self, role: Role, age: Duration) -> Result<bool> {
+        backend!(self.any(role.name(), age))
     }
 
     /// One record that has been stuck for `age`; claiming it restarts its clock, so that of

@@ -95,6 +95,7 @@ impl Ledger {
                 IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
                 IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
                 IndexModel::builder().keys(doc! {"told_at": 1, "state": 1}).build(),
+                IndexModel::builder().keys(doc! {"mailed_at": 1, "unmailed_at": 1, "updated_at": 1}).build(),
             ];
             self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await?;
             let expires = IndexOptions::builder().expire_after(REMEMBERED).build();
@@ -285,6 +286,7 @@ impl Ledger {
             "attempts_before": "$attempt",
             "told_at": null,
             "mailed_at": null,
+            "unmailed_at": null,
             "ended_at": null,
             "lined_up_at": "$$NOW",
         };
@@ -357,20 +359,20 @@ impl Ledger {
         self.find_all(filter, doc! {"updated_at": order}, limit).await
     }
 
-    pub fn here<'a>(&'a self, worker: &'a Id) -> Answer<'a, ()> {
+    pub fn here<'a>(&'a self, worker: &'a Id, role: &'static str) -> Answer<'a, ()> {
         Box::pin(async move {
             let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
-            let seen = vec![doc! {"$set": {"seen_at": "$$NOW"}}];
+            let seen = vec![doc! {"$set": {"role": role, "seen_at": "$$NOW"}}];
             limited(self.limit, async move { workers.update_one(key, seen).upsert(true).await.map(drop) }).await
         })
     }
 
-    pub fn any_worker(&self, age: Duration) -> Answer<'_, bool> {
+    pub fn any(&self, role: &'static str, age: Duration) -> Answer<'_, bool> {
         Box::pin(async move {
             let (workers, long_ago) = (self.workers.clone(), older("$seen_at", age));
             limited(self.limit, async move {
                 workers.delete_many(long_ago).await?;
-                Ok(workers.find_one(doc! {}).await?.is_some())
+                Ok(workers.find_one(doc! {"role": role}).await?.is_some())
             })
             .await
         })
@@ -384,6 +386,10 @@ impl Ledger {
             Stuck::Queued => (vec![doc! {"state": "queued"}, still()], doc! {}),
             Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
             Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),
+            Stuck::Unmailed => {
+                let told = doc! {"state": {"$in": ["done", "failed"]}, "told_at": {"$ne": null}};
+                (vec![doc! {"mailed_at": null, "unmailed_at": null}, told, still()], doc! {})
+            }
             Stuck::Deleting => (vec![doc! {"state": "deleting"}, still()], doc! {}),
             Stuck::Untidy => {
                 let others = doc! {"$expr": {"$ne": ["$outputs", counting()]}};

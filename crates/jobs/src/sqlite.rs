@@ -203,7 +203,7 @@ impl Ledger {
     pub async fn retry(&self, id: &Id) -> Result<bool> {
         let step = step!(
             ", state = 'stored', percent = 0, reason = NULL, run = run + 1, attempts_before = attempt, \
-             told_at = NULL, mailed_at = NULL, ended_at = NULL, lined_up_at = ?1"
+             told_at = NULL, mailed_at = NULL, unmailed_at = NULL, ended_at = NULL, lined_up_at = ?1"
             if "state IN ('failed', 'cancelled') AND video_expired_at IS NULL"
         );
         self.moved(step.bind(id.as_str())).await
@@ -273,16 +273,19 @@ impl Ledger {
         query.fetch_all(&self.pool).await.map_err(away)?.iter().map(job).collect()
     }
 
-    pub async fn here(&self, worker: &Id) -> Result<()> {
-        let seen = sqlx::query("INSERT INTO workers VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen_at = ?2");
-        seen.bind(worker.as_str()).bind(now()).execute(&self.pool).await.map_err(away)?;
+    pub async fn here(&self, worker: &Id, role: &'static str) -> Result<()> {
+        let seen = sqlx::query(
+            "INSERT INTO workers (_id, seen_at, role) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET seen_at = ?2",
+        );
+        seen.bind(worker.as_str()).bind(now()).bind(role).execute(&self.pool).await.map_err(away)?;
         Ok(())
     }
 
-    pub async fn any_worker(&self, age: Duration) -> Result<bool> {
+    pub async fn any(&self, role: &'static str, age: Duration) -> Result<bool> {
         let gone = sqlx::query("DELETE FROM workers WHERE seen_at <= ?").bind(now() - millis(age));
         gone.execute(&self.pool).await.map_err(away)?;
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM workers)").fetch_one(&self.pool).await.map_err(away)
+        let any = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM workers WHERE role = ?)").bind(role);
+        any.fetch_one(&self.pool).await.map_err(away)
     }
 
     pub async fn claim(&self, stuck: Stuck, age: Duration) -> Result<Option<Job>> {
@@ -294,6 +297,10 @@ impl Ledger {
             Stuck::Untold => {
                 oldest!("" if "state IN ('done', 'failed') AND told_at IS NULL AND updated_at <= ?2")
             }
+            Stuck::Unmailed => oldest!(
+                "" if "state IN ('done', 'failed') AND told_at IS NOT NULL AND mailed_at IS NULL \
+                       AND unmailed_at IS NULL AND updated_at <= ?2"
+            ),
             Stuck::Deleting => oldest!("" if "state = 'deleting' AND updated_at <= ?2"),
             Stuck::Untidy => oldest!(
                 "" if "state IN ('done', 'failed', 'cancelled') AND outputs <> coalesce(' ' || mp3_fid, '') \

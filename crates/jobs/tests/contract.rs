@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use common::{Id, Secret};
-use jobs::{Channels, Expired, Job, Jobs, Lease, NewJob, Output, RECORD_BYTES, Settings, State, Stuck};
+use jobs::{Channels, Expired, Job, Jobs, Lease, NewJob, Output, RECORD_BYTES, Role, Settings, State, Stuck};
 
 const TTL: Duration = Duration::from_secs(60);
 /// So short that it is over before the next request.
@@ -239,6 +239,32 @@ async fn what_is_stuck_is_claimed_by_one(jobs: Jobs) {
     assert_eq!(jobs.claim(Stuck::Untold, NO_TIME).await.expect("claim"), None);
 }
 
+async fn who_got_no_mail_is_found_once(jobs: Jobs) {
+    let id = stored(&jobs, "a@example.com").await;
+    let job = taken(&jobs, &id, TTL).await;
+    assert!(jobs.failed(&id, job.attempt, "no sound").await.expect("failed").is_some());
+    let unmailed = async || jobs.claim(Stuck::Unmailed, NO_TIME).await.expect("claim").map(|job| job.id);
+    assert_eq!(unmailed().await, None, "it was not told yet");
+    assert!(jobs.told(&id, 1).await.expect("told"));
+    assert_eq!(jobs.claim(Stuck::Unmailed, TTL).await.expect("claim"), None, "too early");
+    // Until something is made of it, for who claimed it may have died.
+    assert_eq!((unmailed().await, unmailed().await), (Some(id.clone()), Some(id.clone())));
+    assert!(jobs.unmailed(&id, 1).await.expect("noted"));
+    assert_eq!(unmailed().await, None);
+
+    // What is tried again has news of its own; and who has the mail needs no other.
+    assert!(jobs.retry(&id).await.expect("retried"));
+    let job = taken(&jobs, &id, TTL).await;
+    assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
+    assert!(jobs.told(&id, 2).await.expect("told"));
+    assert_eq!(unmailed().await, Some(id.clone()));
+    assert!(jobs.mailed(&id, 2).await.expect("mailed"));
+    assert_eq!(unmailed().await, None);
+    let cancelled = stored(&jobs, "a@example.com").await;
+    assert!(jobs.cancel(&cancelled).await.expect("cancelled"));
+    assert_eq!(unmailed().await, None, "nobody is written to of that");
+}
+
 async fn outputs_that_do_not_count_are_found(jobs: Jobs) {
     let done = stored(&jobs, "a@example.com").await;
     taken(&jobs, &done, NO_TIME).await;
@@ -406,10 +432,13 @@ async fn the_time_left_follows_from_the_progress(jobs: Jobs) {
 }
 
 async fn workers_are_seen(jobs: Jobs) {
-    assert!(!jobs.any_worker(TTL).await.expect("ask"));
-    jobs.here(&Id::fresh()).await.expect("here");
-    assert!(jobs.any_worker(TTL).await.expect("ask"));
-    assert!(!jobs.any_worker(NO_TIME).await.expect("ask"));
+    let (worker, other) = (Role::Converter, Role::Notification);
+    assert!(!jobs.any(worker, TTL).await.expect("ask"));
+    jobs.here(&Id::fresh(), worker).await.expect("here");
+    assert!(jobs.any(worker, TTL).await.expect("ask") && !jobs.any(other, TTL).await.expect("ask"));
+    jobs.here(&Id::fresh(), other).await.expect("here");
+    assert!(jobs.any(other, TTL).await.expect("ask"));
+    assert!(!jobs.any(worker, NO_TIME).await.expect("ask"));
 }
 
 async fn a_census_counts_every_state(jobs: Jobs) {
@@ -522,6 +551,7 @@ macro_rules! contract {
             a_message_without_a_record_makes_one
             a_list_is_newest_first_in_pages_and_ones_own
             what_is_stuck_is_claimed_by_one
+            who_got_no_mail_is_found_once
             outputs_that_do_not_count_are_found
             what_is_tried_again_begins_anew
             a_key_stands_for_one_upload
@@ -570,17 +600,26 @@ mod mongo {
             let id = stored(&jobs, "a@example.com").await;
             let job = taken(&jobs, &id, TTL).await;
             assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
-            assert!(jobs.told(&id, 1).await.expect("told"));
+            assert!(jobs.told(&id, 1).await.expect("told") && jobs.mailed(&id, 1).await.expect("mailed"));
         }
         let database = Client::with_uri_str(server.url()).await.expect("connect").database("mp3converter");
         database.run_command(doc! {"profile": 2}).await.expect("profiled");
-        for stuck in [Stuck::Upload, Stuck::Stored, Stuck::Queued, Stuck::Lease, Stuck::Untold, Stuck::Deleting] {
+        let all = [
+            Stuck::Upload,
+            Stuck::Stored,
+            Stuck::Queued,
+            Stuck::Lease,
+            Stuck::Untold,
+            Stuck::Unmailed,
+            Stuck::Deleting,
+        ];
+        for stuck in all {
             assert_eq!(jobs.claim(stuck, NO_TIME).await.expect("claim"), None, "{stuck:?}");
         }
         let profile = database.collection::<Document>("system.profile");
         let seen = profile.find(doc! {"command.findAndModify": "jobs"}).await.expect("found");
         let seen: Vec<_> = seen.try_collect().await.expect("read");
-        assert_eq!(seen.len(), 6);
+        assert_eq!(seen.len(), all.len());
         for query in seen {
             assert!(query.get_i32("docsExamined").is_ok_and(|read| read == 0), "{query}");
         }

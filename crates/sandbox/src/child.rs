@@ -13,6 +13,7 @@ use std::{
     thread,
 };
 
+use anyhow::Context;
 use transcode::{Error, Options, Progress, Sink};
 
 use crate::{
@@ -45,12 +46,13 @@ pub fn run_if_child() {
 }
 
 fn run(socket: UnixStream, memory: u64) -> io::Result<()> {
-    // Later there is no second way to the socket to be had.
+    // Later there is no other way to the socket to be had.
     let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
-    if let Err(error) = lock_down(memory) {
+    let lifeline = socket.try_clone()?;
+    let locked_up = lock_down(memory).and_then(|()| end_with_parent(lifeline).context("there is no room for a thread"));
+    if let Err(error) = locked_up {
         return frames::send(&socket, Kind::Exposed, 0, format!("{error:#}").as_bytes());
     }
-    end_with_parent(socket.try_clone()?)?;
     frames::send(&socket, Kind::Ready, 0, &[])?;
     let start = frames::receive(&socket)?;
     let options: Options = serde_json::from_slice(&start.bytes)?;

@@ -10,11 +10,11 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use blobs::Blobs;
 use common::{
-    CancellationToken, Env, Id, Secret,
+    CancellationToken, Env, Secret,
     serve::{self, Limits, Readiness},
     start::Running,
 };
-use jobs::{HERE_EVERY, Jobs};
+use jobs::{Jobs, Role};
 use queue::Queue;
 use sandbox::Sandbox;
 use tokio::{net::TcpListener, task::spawn_blocking};
@@ -141,7 +141,7 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     // Health is answered until the last job is over.
     let idle = CancellationToken::new();
     let health = tokio::spawn(serve::serve(listener, serve::ops(readiness), config.limits.clone(), idle.clone()));
-    let presence = tokio::spawn(tell_presence(jobs.clone(), shutdown.clone()));
+    let presence = tokio::spawn(jobs.clone().stay(Role::Converter, shutdown.clone()));
 
     let notes = TaskTracker::new();
     let worker = Arc::new(Worker {
@@ -168,17 +168,4 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     let _ = health.await;
     queue.close().await;
     worked
-}
-
-/// Lets the reconcilers know that workers who keep the ledger are there.
-async fn tell_presence(jobs: Jobs, shutdown: CancellationToken) {
-    let me = Id::fresh();
-    loop {
-        if let Err(error) = jobs.here(&me).await {
-            tracing::debug!(%error, "the ledger could not be told of this worker");
-        }
-        if shutdown.run_until_cancelled(tokio::time::sleep(HERE_EVERY)).await.is_none() {
-            return;
-        }
-    }
 }

@@ -68,7 +68,11 @@ pub fn describe() {
     describe_gauge!("store_disk_free_bytes", "What is free on the disk that the store is on");
     start_at_zero("expired_total", "what", &["video", "record"]);
     start_at_zero("reconcile_rounds_total", "outcome", &["ok", "failed"]);
-    start_at_zero("reconciled_total", "found", &["lease", "stored", "queued", "untold", "upload", "deleting"]);
+    start_at_zero(
+        "reconciled_total",
+        "found",
+        &["lease", "stored", "queued", "untold", "unmailed", "upload", "deleting", "untidy"],
+    );
     start_at_zero(
         "uploads_total",
         "outcome",

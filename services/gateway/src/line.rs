@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use common::CancellationToken;
-use jobs::{Job, Jobs};
+use jobs::{Job, Jobs, Role};
 
 use crate::intake::Intake;
 
@@ -31,7 +31,7 @@ impl Line {
         Ok(self.most == 0
             || self.jobs.queued_of(owner, self.within).await? < self.most
             // Without workers that keep the ledger nobody would say when there is room again.
-            || !self.jobs.any_worker(self.within).await?)
+            || !self.jobs.any(Role::Converter, self.within).await?)
     }
 
     /// Whether a conversion has to wait for others of its owner.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use blobs::Blobs;
 use common::{CancellationToken, Env, Id, fault::Point};
-use jobs::{Expired, HERE_EVERY, Job, REMEMBERED, Stuck};
+use jobs::{Expired, HERE_EVERY, Job, REMEMBERED, Role, Stuck};
 use queue::Queue;
 
 use crate::{App, gauges::Gauges};
@@ -24,6 +24,8 @@ pub struct Patience {
     pub upload: Duration,
     /// Over, but the notification was not told; or a deletion cut off.
     pub leftover: Duration,
+    /// Told, and nothing came of it.
+    pub unmailed: Duration,
     /// Bytes in the store that belong to no file, and files of jobs that are gone.
     pub sweep_age: Duration,
     /// A video, after its conversion ended; without one it is kept.
@@ -40,6 +42,7 @@ impl Patience {
             queued: env.duration("REPUBLISH_QUEUED_AFTER", Duration::from_secs(900)),
             upload: env.duration("UPLOAD_DEADLINE", Duration::from_secs(300)),
             leftover: env.duration("RENOTIFY_AFTER", Duration::from_secs(60)),
+            unmailed: env.duration("REMAIL_AFTER", Duration::from_secs(3_600)),
             sweep_age: env.duration("SWEEP_AGE", Duration::from_secs(86_400)),
             video_ttl: ttl(env, "VIDEO_TTL"),
             mp3_ttl: ttl(env, "MP3_TTL"),
@@ -94,10 +97,16 @@ async fn round(app: &App, queue: &Queue) -> anyhow::Result<()> {
         (Stuck::Stored, patience.stored),
         (Stuck::Queued, patience.queued),
         (Stuck::Untold, patience.leftover),
+        (Stuck::Unmailed, patience.unmailed),
         (Stuck::Upload, patience.upload),
         (Stuck::Deleting, patience.leftover),
     ] {
-        if stuck == Stuck::Queued && !silence_means_loss(app, queue).await? {
+        let loss = match stuck {
+            Stuck::Queued => silence_means_loss(app, queue, Role::Converter, age).await?,
+            Stuck::Unmailed => silence_means_loss(app, queue, Role::Notification, age).await?,
+            _ => true,
+        };
+        if !loss {
             continue;
         }
         claim(app, queue, stuck, age).await?;
@@ -147,6 +156,7 @@ fn claimed(stuck: Stuck) -> Point {
         Stuck::Stored => Point::ClaimedStored,
         Stuck::Queued => Point::ClaimedQueued,
         Stuck::Untold => Point::ClaimedUntold,
+        Stuck::Unmailed => Point::ClaimedUnmailed,
         Stuck::Upload => Point::ClaimedUpload,
         Stuck::Deleting => Point::ClaimedDeleting,
         Stuck::Untidy => Point::ClaimedUntidy,
@@ -163,6 +173,12 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
             Point::Retold.pass();
             app.jobs.told(&job.id, job.run).await?;
         }
+        Stuck::Unmailed => {
+            queue.publish(&app.config.mp3_queue, &job.envelope()).await?;
+            Point::Remailed.pass();
+            // Once is enough for a message that was lost; what is lost twice is no accident.
+            app.jobs.unmailed(&job.id, job.run).await?;
+        }
         Stuck::Upload | Stuck::Deleting => app.remove(job).await?,
         Stuck::Untidy => {
             for mp3 in job.outputs.iter().filter(|mp3| job.mp3_fid.as_ref() != Some(*mp3)) {
@@ -174,11 +190,14 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
     Ok(())
 }
 
-/// A queued job that nobody took is lost only if the queue is empty and the workers are ours:
+/// A message of which nothing came is lost only if its queue is empty and the workers are ours:
 /// one that keeps no ledger may well be at it, and would do it twice.
-async fn silence_means_loss(app: &App, queue: &Queue) -> anyhow::Result<bool> {
-    let seen_within = app.config.reconcile.queued.max(HERE_EVERY * 3);
-    Ok(app.jobs.any_worker(seen_within).await? && queue.depth(&app.config.video_queue).await? == 0)
+async fn silence_means_loss(app: &App, queue: &Queue, role: Role, age: Duration) -> anyhow::Result<bool> {
+    let name = match role {
+        Role::Converter => &app.config.video_queue,
+        Role::Notification => &app.config.mp3_queue,
+    };
+    Ok(app.jobs.any(role, age.max(HERE_EVERY * 3)).await? && queue.depth(name).await? == 0)
 }
 
 async fn sweep(app: &App, queue: &Queue) -> anyhow::Result<()> {

@@ -106,6 +106,11 @@ impl Worker {
             }
             Err(error @ Error::Permanent(_)) => {
                 tracing::warn!(kind, %error, "mail refused");
+                if let Some(jobs) = &self.jobs
+                    && let Err(error) = jobs.unmailed(id, run).await
+                {
+                    tracing::warn!(%error, "refused, but the ledger does not know; it may be tried once more");
+                }
                 ("refused", Verdict::Dead { reason: error.to_string() })
             }
         };

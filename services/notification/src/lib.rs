@@ -11,7 +11,7 @@ use common::{
     serve::{self, Readiness},
     start::Running,
 };
-use jobs::Jobs;
+use jobs::{Jobs, Role};
 use queue::Queue;
 use tokio::net::TcpListener;
 
@@ -115,6 +115,7 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     if let Some(jobs) = &jobs {
         readiness = readiness.with("ledger", jobs, |jobs| async move { Ok(jobs.ping().await?) });
     }
+    let presence = jobs.clone().map(|jobs| tokio::spawn(jobs.stay(Role::Notification, shutdown.clone())));
     // Health is answered until the last mail is out.
     let idle = CancellationToken::new();
     let health = tokio::spawn(serve::serve(listener, serve::ops(readiness), config.limits, idle.clone()));
@@ -128,6 +129,9 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     };
     let worked = queue.work(&config.mp3_queue, SLOTS, shutdown, handler).await;
     idle.cancel();
+    if let Some(presence) = presence {
+        let _ = presence.await;
+    }
     let _ = health.await;
     queue.close().await;
     worked

@@ -41,6 +41,8 @@ enum Deed {
     Stop,
     /// The broker loses the message of a film, and no worker is there.
     Loss,
+    /// The broker loses the news of a film's end, and no notification is there.
+    NewsLoss,
     /// The worker dies when it has written an MP3, whose owner then cancels.
     CancelWritten,
     /// Nothing but time, after a crash at that point.
@@ -63,6 +65,7 @@ fn ways(point: Point) -> Vec<Way> {
         ClaimedUntold | Retold => vec![way("gateway", Deed::After(Done))],
         ClaimedDeleting => vec![way("gateway", Deed::After(Deleting))],
         ClaimedQueued => vec![way("gateway", Deed::Loss)],
+        ClaimedUnmailed | Remailed => vec![way("gateway", Deed::NewsLoss)],
         ClaimedUntidy => vec![way("gateway", Deed::CancelWritten)],
         Leased | Written | Done | Told => vec![way("converter", Deed::Film)],
         Failed => vec![way("converter", Deed::SilentFilm)],
@@ -76,13 +79,13 @@ fn ways(point: Point) -> Vec<Way> {
 /// moved in one step.
 fn is_for_parts(point: Point) -> bool {
     use Point::*;
-    matches!(point, Cancelled | ClaimedQueued | ClaimedLease | ClaimedUntidy | Moved)
+    matches!(point, Cancelled | ClaimedQueued | ClaimedLease | ClaimedUntidy | ClaimedUnmailed | Remailed | Moved)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_services_may_die_at_every_point() {
     let app = App::start_with(Setup { env: impatient(), ..Setup::default() }).await;
-    let lose = async |app: &App| app.vhost.purge("video").await.expect("the message is lost");
+    let lose = async |app: &App, queue: &str| app.vhost.purge(queue).await.expect("the message is lost");
     let mut rig = Rig::new(app, false).await;
     for &point in Point::ALL {
         for way in ways(point) {
@@ -97,7 +100,7 @@ async fn all_in_one_may_die_at_every_point() {
     let mut rig = Rig::new(app, true).await;
     for &point in Point::ALL.iter().filter(|point| !is_for_parts(**point)) {
         for way in ways(point) {
-            rig.survives(point, way, async |_| unreachable!("its worker is always there")).await;
+            rig.survives(point, way, async |_, _| unreachable!("its worker is always there")).await;
         }
     }
 }
@@ -119,7 +122,7 @@ impl<P: Product> Rig<P> {
         Self { product, one_process, ada, checker, known, dead }
     }
 
-    async fn survives(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P)) {
+    async fn survives(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P, &str)) {
         let started = Instant::now();
         let mut chain = vec![(point, way)];
         while let Deed::After(before) = chain[0].1.deed {
@@ -142,13 +145,14 @@ impl<P: Product> Rig<P> {
         // Nor may an upload be given up, or an MP3 swept away, that is still being written.
         let sooner = match point {
             Point::ClaimedUntidy => Some(("SWEEP_AGE", "1s")),
+            Point::ClaimedUnmailed | Point::Remailed => Some(("REMAIL_AFTER", "2s")),
             _ if refused => Some(("UPLOAD_DEADLINE", "3s")),
             _ => None,
         };
         self.act(first, first_way, lose).await;
         // From its next start on.
         self.wait_as_usual_but_for(sooner);
-        if matches!(deed, Deed::Loss | Deed::CancelWritten) {
+        if matches!(deed, Deed::Loss | Deed::NewsLoss | Deed::CancelWritten) {
             self.arm(first, first_way).relaunch();
         }
         self.dies(first, first_way).await;
@@ -165,7 +169,7 @@ impl<P: Product> Rig<P> {
         }
         // What was accepted though nobody heard of it; and what was not must be gone.
         let due = match deed {
-            Deed::Film | Deed::Loss => Some(Due::Mp3(SECONDS)),
+            Deed::Film | Deed::Loss | Deed::NewsLoss => Some(Due::Mp3(SECONDS)),
             Deed::SilentFilm => Some(Due::Failure),
             _ => None,
         };
@@ -195,7 +199,7 @@ impl<P: Product> Rig<P> {
     }
 
     /// Has somebody do what the program will die of at the point.
-    async fn act(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P)) {
+    async fn act(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P, &str)) {
         match way.deed {
             Deed::Film | Deed::SilentFilm => {
                 self.start_armed(point, way).await;
@@ -219,7 +223,20 @@ impl<P: Product> Rig<P> {
                 let film = self.film(Deed::Film);
                 let id = self.ada.submit(&film).await;
                 eventually(SOON, async || self.ada.conversion(&id).await["state"] == "queued").await;
-                lose(&self.product).await;
+                lose(&self.product, "video").await;
+            }
+            Deed::NewsLoss => {
+                self.product.program("notification").kill();
+                self.dead.insert("notification");
+                let id = self.ada.submit(&self.film(Deed::Film)).await;
+                self.ada.outcome(&id).await;
+                let told = async || {
+                    let state = self.product.state().await.expect("it can be looked at");
+                    let told = state.records.iter().any(|record| record.id == id && record.told);
+                    told && state.queues.get("mp3") == Some(&1)
+                };
+                eventually(SOON, told).await;
+                lose(&self.product, "mp3").await;
             }
             Deed::Cancel => {
                 self.product.program("converter").kill();

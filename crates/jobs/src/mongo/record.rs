@@ -35,6 +35,8 @@ pub struct Record {
     outputs: Vec<Id>,
     told_at: Option<DateTime>,
     mailed_at: Option<DateTime>,
+    #[serde(default)]
+    unmailed_at: Option<DateTime>,
     created_at: DateTime,
     updated_at: DateTime,
     /// Since when it has stood in the line.
@@ -74,6 +76,7 @@ impl Record {
             outputs: Vec::new(),
             told_at: None,
             mailed_at: None,
+            unmailed_at: None,
             created_at: now,
             updated_at: now,
             lined_up_at: now,

@@ -69,4 +69,11 @@ pub const SCHEMA: Schema = Schema(&[
     CREATE TABLE removed (_id TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
     CREATE INDEX removed_by_age ON removed (at);
 ",
+    "
+    ALTER TABLE workers ADD COLUMN role TEXT NOT NULL DEFAULT 'converter';
+    -- When it was known that there would be no mail.
+    ALTER TABLE jobs ADD COLUMN unmailed_at INTEGER;
+    CREATE INDEX jobs_unmailed ON jobs (updated_at) WHERE state IN ('done', 'failed')
+        AND told_at IS NOT NULL AND mailed_at IS NULL AND unmailed_at IS NULL;
+",
 ]);
