@@ -220,10 +220,14 @@ mod gridfs {
     use super::*;
 
     async fn store() -> (Blobs, Database) {
+        store_within(blobs::LIMIT).await
+    }
+
+    async fn store_within(limit: Duration) -> (Blobs, Database) {
         let servers = Servers::shared();
         let uri = servers.mongodb_uri();
         let name = testkit::unique_name("videos");
-        let store = Blobs::connect(&Secret::new(uri), &name, blobs::LIMIT).await.expect("connect");
+        let store = Blobs::connect(&Secret::new(uri), &name, limit).await.expect("connect");
         (store, Client::with_uri_str(uri).await.expect("connect").database(&name))
     }
 
@@ -334,7 +338,7 @@ mod gridfs {
     }
 
     async fn arrives_late(held: &str, twin: impl Fn(ObjectId) -> Document) {
-        let (store, database) = store().await;
+        let (store, database) = store_within(Duration::from_secs(5)).await;
         put(&store, b"makes the collections", 10).await;
         let id = Id::fresh();
         let file = ObjectId::parse_str(id.as_str()).expect("id");
@@ -355,6 +359,15 @@ mod gridfs {
             let one = async || left.count_documents(doc! {}).await.expect("count") == 1;
             testkit::eventually(Duration::from_secs(20), one).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up_in_time() {
+        let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = Secret::new(format!("mongodb://{}/?directConnection=true", mute.local_addr().expect("an address")));
+        let store = Blobs::connect(&url, "videos", Duration::from_millis(200)).await.expect("connect");
+        let asked = tokio::time::timeout(Duration::from_secs(3), store.stat(&Id::fresh())).await.expect("in time");
+        assert_eq!(asked.expect_err("mute").to_string(), "the store does not answer: no answer within 200ms");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -264,6 +264,17 @@ mod tests {
     }
 
     #[test]
+    fn a_time_limit_is_more_than_nothing() {
+        let second = Duration::from_secs(1);
+        let mut env: Env = [("GOOD", "5ms"), ("NONE", "0s"), ("BAD", "soon")].into_iter().collect();
+        assert_eq!((env.time_limit("GOOD", second), env.time_limit("UNSET", second)), (second / 200, second));
+        env.time_limit("NONE", second);
+        env.time_limit("BAD", second);
+        let faults = env.finish(()).expect_err("two faults").to_string();
+        assert!(faults.contains("NONE: ") && faults.contains("BAD: "), "{faults}");
+    }
+
+    #[test]
     fn durations_have_units() {
         let mut env: Env = [("A", "250ms"), ("B", "2h"), ("C", "7")].into_iter().collect();
         assert_eq!(env.duration("A", Duration::ZERO), Duration::from_millis(250));

@@ -626,6 +626,15 @@ mod mongo {
     }
 
     #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up_in_time() {
+        let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("mongodb://{}/?directConnection=true", mute.local_addr().expect("an address"));
+        let jobs = Jobs::connect(&Secret::new(url), Duration::from_millis(200)).await.expect("connect");
+        let error = tokio::time::timeout(Duration::from_secs(3), jobs.ping()).await.expect("in time");
+        assert_eq!(error.expect_err("mute").to_string(), "the ledger does not answer: no answer within 200ms");
+    }
+
+    #[tokio::test]
     async fn of_many_who_ask_one_counts() {
         let (jobs, _home) = ledger().await;
         let before = jobs.census(TTL).await.expect("census").expect("made");

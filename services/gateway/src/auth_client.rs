@@ -192,6 +192,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_says_nothing_is_given_up_in_time() {
+        let mute = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", mute.local_addr().expect("an address"));
+        let limit = Duration::from_millis(200);
+        let auth = AuthClient::new(&base, limit, Allowance::new(Quotas::default())).expect("a client");
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"))]);
+        let asked = tokio::time::timeout(Duration::from_secs(5), auth.user(&headers)).await.expect("in time");
+        assert!(matches!(asked, Err(Error::Unavailable { .. })));
+    }
+
+    #[tokio::test]
     async fn a_connection_that_closes_under_a_request_costs_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));

@@ -77,8 +77,21 @@ async fn the_service_starts_without_its_database() {
 async fn a_server_that_accepts_and_says_nothing() {
     let mute = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = mute.local_addr().expect("an address");
-    let app = App::on(&format!("mysql://auth:x@{address}/auth"), &[]).await;
+    let url = format!("mysql://auth:x@{address}/auth");
+    let app = App::on(&url, &[]).await;
     assert_down(&app, None).await;
+    app.stop().await;
+
+    let app = App::on(&url, &[("DATABASE_TIMEOUT", "300ms")]).await;
+    let started = Instant::now();
+    assert_eq!(app.login(EMAIL, PASSWORD).await, down());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    app.stop().await;
+
+    let app = App::on(&url, &[("REQUEST_TIMEOUT", "300ms")]).await;
+    let started = Instant::now();
+    assert_eq!(app.login(EMAIL, PASSWORD).await, text(503, "auth is unavailable, try again later"));
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     app.stop().await;
 }
 
