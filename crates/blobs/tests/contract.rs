@@ -220,14 +220,10 @@ mod gridfs {
     use super::*;
 
     async fn store() -> (Blobs, Database) {
-        store_within(blobs::LIMIT).await
-    }
-
-    async fn store_within(limit: Duration) -> (Blobs, Database) {
         let servers = Servers::shared();
         let uri = servers.mongodb_uri();
         let name = testkit::unique_name("videos");
-        let store = Blobs::connect(&Secret::new(uri), &name, limit).await.expect("connect");
+        let store = Blobs::connect(&Secret::new(uri), &name, blobs::LIMIT).await.expect("connect");
         (store, Client::with_uri_str(uri).await.expect("connect").database(&name))
     }
 
@@ -338,8 +334,10 @@ mod gridfs {
     }
 
     async fn arrives_late(held: &str, twin: impl Fn(ObjectId) -> Document) {
-        let (store, database) = store_within(Duration::from_secs(5)).await;
+        let (store, database) = store().await;
         put(&store, b"makes the collections", 10).await;
+        let uri = Secret::new(Servers::shared().mongodb_uri());
+        let store = Blobs::connect(&uri, database.name(), Duration::from_secs(10)).await.expect("connect");
         let id = Id::fresh();
         let file = ObjectId::parse_str(id.as_str()).expect("id");
         let mut session = database.client().start_session().await.expect("session");

@@ -101,11 +101,12 @@ impl Env {
         })
     }
 
-    /// How long something is waited for: as [`duration`](Self::duration), and more than nothing.
+    /// How long something is waited for: more than nothing, and no more than a day.
     pub fn time_limit(&mut self, name: &str, default: Duration) -> Duration {
         let limit = self.duration(name, default);
-        if limit.is_zero() {
-            self.fault(format!("{name}: a time is expected; nothing can be done in none"));
+        if limit.is_zero() || limit > Duration::from_secs(86_400) {
+            self.fault(format!("{name}: from 1ms to 1d is expected"));
+            return default;
         }
         limit
     }
@@ -264,14 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn a_time_limit_is_more_than_nothing() {
+    fn a_time_limit_is_more_than_nothing_and_no_more_than_a_day() {
         let second = Duration::from_secs(1);
-        let mut env: Env = [("GOOD", "5ms"), ("NONE", "0s"), ("BAD", "soon")].into_iter().collect();
+        let mut env: Env = [("GOOD", "5ms"), ("NONE", "0s"), ("LONG", "25h"), ("BAD", "soon")].into_iter().collect();
         assert_eq!((env.time_limit("GOOD", second), env.time_limit("UNSET", second)), (second / 200, second));
         env.time_limit("NONE", second);
+        env.time_limit("LONG", second);
         env.time_limit("BAD", second);
-        let faults = env.finish(()).expect_err("two faults").to_string();
-        assert!(faults.contains("NONE: ") && faults.contains("BAD: "), "{faults}");
+        let faults = env.finish(()).expect_err("three faults").to_string();
+        for name in ["NONE: ", "LONG: ", "BAD: "] {
+            assert!(faults.contains(name), "{faults}");
+        }
     }
 
     #[test]

@@ -38,11 +38,13 @@ pub const HERE_EVERY: Duration = Duration::from_secs(60);
 pub const RECORD_BYTES: u64 = 32 << 10;
 /// For so long it is known of a record that was removed that it was there.
 pub const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+/// A worker of whom nothing was seen for so long is forgotten.
+const GONE: Duration = Duration::from_secs(86_400);
 /// No removal of a video takes longer.
 const REMOVAL: Duration = Duration::from_secs(60);
 /// So long after the notification was told, no mail is under way any more: they are tried for
 /// three days. One that keeps no ledger never says that it sent one.
-const MAIL: Duration = Duration::from_secs(4 * 86_400);
+pub const MAIL: Duration = Duration::from_secs(4 * 86_400);
 
 /// The ledger. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -98,8 +100,8 @@ pub enum Stuck {
     Lease,
     /// Over, but the notification was not told.
     Untold,
-    /// Over, and the notification was told, but nothing came of it: neither a mail nor [a word](Jobs::unmailed)
-    /// why there is none.
+    /// Over, and a notification that [keeps this ledger](Jobs::here) was told, but nothing came of it: neither a
+    /// mail nor [a refusal](Jobs::unmailed). What was told before there was one is not looked at.
     Unmailed,
     /// A deletion that was cut off.
     Deleting,
@@ -272,8 +274,13 @@ impl Jobs {
         backend!(self.note(id, run, "mailed_at"))
     }
 
-    /// Notes that for this run's end there is no mail and that nobody is to ask for it again: a mail server
-    /// refused it for good, or it was asked for again already.
+    /// Notes that the notification was told of this run's end once more, since [no mail came](Stuck::Unmailed) of
+    /// the first time. There is no third.
+    pub async fn retold(&self, id: &Id, run: u32) -> Result<bool> {
+        backend!(self.retold(id, run))
+    }
+
+    /// Notes that a mail server refused the mail of this run's end for good.
     pub async fn unmailed(&self, id: &Id, run: u32) -> Result<bool> {
         backend!(self.note(id, run, "unmailed_at"))
     }

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use self::{census::Census, record::Record};
-use crate::{Cursor, Error, Job, NewJob, Output, REMEMBERED, Result, State, Stuck};
+use crate::{Cursor, Error, GONE, Job, NewJob, Output, REMEMBERED, Result, Role, State, Stuck};
 
 /// The server's code for a key that is there already.
 const DUPLICATE_KEY: i32 = 11_000;
@@ -27,6 +27,8 @@ const DUPLICATE_KEY: i32 = 11_000;
 pub struct Ledger {
     records: Collection<Record>,
     workers: Collection<Document>,
+    /// Since when there have been workers of a kind.
+    roles: Collection<Document>,
     /// Notes of records that were removed.
     removed: Collection<Document>,
     census: Census,
@@ -66,9 +68,9 @@ impl Ledger {
         options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
         let database = Client::with_options(options)?.database("mp3converter");
         let (records, workers) = (database.collection("jobs"), database.collection("workers"));
-        let removed = database.collection("removed");
+        let (roles, removed) = (database.collection("roles"), database.collection("removed"));
         let census = Census::new(&database, limit);
-        Ok(Self { records, workers, removed, census, indexed: Arc::default(), limit })
+        Ok(Self { records, workers, roles, removed, census, indexed: Arc::default(), limit })
     }
 
     async fn run<T, F>(&self, request: impl FnOnce(Collection<Record>) -> F) -> Result<T>
@@ -95,7 +97,9 @@ impl Ledger {
                 IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
                 IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
                 IndexModel::builder().keys(doc! {"told_at": 1, "state": 1}).build(),
-                IndexModel::builder().keys(doc! {"mailed_at": 1, "unmailed_at": 1, "updated_at": 1}).build(),
+                IndexModel::builder()
+                    .keys(doc! {"mailed_at": 1, "unmailed_at": 1, "state": 1, "updated_at": 1})
+                    .build(),
             ];
             self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await?;
             let expires = IndexOptions::builder().expire_after(REMEMBERED).build();
@@ -272,6 +276,11 @@ impl Ledger {
         self.moved(doc! {"_id": id.as_str(), "run": run as i32, field: null}, doc! {field: "$$NOW"}).await
     }
 
+    pub async fn retold(&self, id: &Id, run: u32) -> Result<bool> {
+        let unmailed = doc! {"_id": id.as_str(), "run": run as i32, "unmailed_at": null};
+        self.moved(unmailed, doc! {"unmailed_at": "$$NOW", "told_at": "$$NOW"}).await
+    }
+
     pub async fn cancel(&self, id: &Id) -> Result<bool> {
         let fields = doc! {"state": "cancelled", "ended_at": "$$NOW"};
         self.moved(doc! {"_id": id.as_str(), "state": {"$in": active()}}, fields).await
@@ -363,18 +372,32 @@ impl Ledger {
         Box::pin(async move {
             let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
             let seen = vec![doc! {"$set": {"role": role, "seen_at": "$$NOW"}}];
-            limited(self.limit, async move { workers.update_one(key, seen).upsert(true).await.map(drop) }).await
+            let (roles, since) = (self.roles.clone(), vec![doc! {"$set": {"since": {"$ifNull": ["$since", "$$NOW"]}}}]);
+            limited(self.limit, async move {
+                roles.update_one(doc! {"_id": role}, since).upsert(true).await?;
+                workers.update_one(key, seen).upsert(true).await.map(drop)
+            })
+            .await
         })
     }
 
     pub fn any(&self, role: &'static str, age: Duration) -> Answer<'_, bool> {
         Box::pin(async move {
-            let (workers, long_ago) = (self.workers.clone(), older("$seen_at", age));
+            let (workers, gone) = (self.workers.clone(), older("$seen_at", GONE));
+            let lately = doc! {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", millis(age)]}]}};
             limited(self.limit, async move {
-                workers.delete_many(long_ago).await?;
-                Ok(workers.find_one(doc! {"role": role}).await?.is_some())
+                workers.delete_many(gone).await?;
+                Ok(workers.find_one(all(vec![doc! {"role": role}, lately])).await?.is_some())
             })
             .await
+        })
+    }
+
+    fn since(&self, role: &'static str) -> Answer<'_, Option<DateTime>> {
+        Box::pin(async move {
+            let roles = self.roles.clone();
+            let found = limited(self.limit, async move { roles.find_one(doc! {"_id": role}).await }).await?;
+            Ok(found.and_then(|role| role.get_datetime("since").ok().copied()))
         })
     }
 
@@ -387,8 +410,9 @@ impl Ledger {
             Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
             Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),
             Stuck::Unmailed => {
-                let told = doc! {"state": {"$in": ["done", "failed"]}, "told_at": {"$ne": null}};
-                (vec![doc! {"mailed_at": null, "unmailed_at": null}, told, still()], doc! {})
+                let Some(since) = self.since(Role::Notification.name()).await? else { return Ok(None) };
+                let over = doc! {"state": {"$in": ["done", "failed"]}, "told_at": {"$gte": since}};
+                (vec![doc! {"mailed_at": null, "unmailed_at": null}, over, still()], doc! {})
             }
             Stuck::Deleting => (vec![doc! {"state": "deleting"}, still()], doc! {}),
             Stuck::Untidy => {

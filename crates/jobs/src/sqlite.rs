@@ -11,7 +11,9 @@ use sqlite::{millis, now};
 use sqlx::{AssertSqlSafe, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments};
 use time::OffsetDateTime;
 
-use crate::{Census, Cursor, Error, Expired, Job, NewJob, Output, RECORD_BYTES, REMEMBERED, Result, State, Stuck};
+use crate::{
+    Census, Cursor, Error, Expired, GONE, Job, NewJob, Output, RECORD_BYTES, REMEMBERED, Result, State, Stuck,
+};
 
 /// A move of the record `?2` at the time `?1`, if the condition holds.
 macro_rules! step {
@@ -30,11 +32,19 @@ macro_rules! step {
 /// A move of the record that has stood still longest, since `?2` at the least.
 macro_rules! oldest {
     ($fields:literal if $condition:literal) => {
+        oldest!($fields in "jobs" if $condition)
+    };
+    // By an index that only holds what it is about, and that SQLite does not think of by itself.
+    ($fields:literal by $index:literal if $condition:literal) => {
+        oldest!($fields in "jobs INDEXED BY " $index if $condition)
+    };
+    ($fields:literal in $($jobs:literal)+ if $condition:literal) => {
         concat!(
             "UPDATE jobs SET updated_at = ?1",
             $fields,
-            " WHERE _id = \
-             (SELECT _id FROM jobs WHERE ",
+            " WHERE _id = (SELECT _id FROM ",
+            $($jobs,)+
+            " WHERE ",
             $condition,
             " ORDER BY updated_at LIMIT 1) RETURNING *"
         )
@@ -194,6 +204,11 @@ impl Ledger {
         self.moved(sqlx::query(AssertSqlSafe(sql)).bind(now()).bind(id.as_str()).bind(run)).await
     }
 
+    pub async fn retold(&self, id: &Id, run: u32) -> Result<bool> {
+        let step = step!(", unmailed_at = ?1, told_at = ?1" if "run = ?3 AND unmailed_at IS NULL");
+        self.moved(step.bind(id.as_str()).bind(run)).await
+    }
+
     pub async fn cancel(&self, id: &Id) -> Result<bool> {
         let step =
             step!(", state = 'cancelled', ended_at = ?1" if "state IN ('uploading', 'stored', 'queued', 'converting')");
@@ -277,14 +292,21 @@ impl Ledger {
         let seen = sqlx::query(
             "INSERT INTO workers (_id, seen_at, role) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET seen_at = ?2",
         );
+        sqlx::query("INSERT OR IGNORE INTO roles VALUES (?1, ?2)")
+            .bind(role)
+            .bind(now())
+            .execute(&self.pool)
+            .await
+            .map_err(away)?;
         seen.bind(worker.as_str()).bind(now()).bind(role).execute(&self.pool).await.map_err(away)?;
         Ok(())
     }
 
     pub async fn any(&self, role: &'static str, age: Duration) -> Result<bool> {
-        let gone = sqlx::query("DELETE FROM workers WHERE seen_at <= ?").bind(now() - millis(age));
+        let gone = sqlx::query("DELETE FROM workers WHERE seen_at <= ?").bind(now() - millis(GONE));
         gone.execute(&self.pool).await.map_err(away)?;
-        let any = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM workers WHERE role = ?)").bind(role);
+        let any = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM workers WHERE role = ? AND seen_at > ?)");
+        let any = any.bind(role).bind(now() - millis(age));
         any.fetch_one(&self.pool).await.map_err(away)
     }
 
@@ -294,12 +316,13 @@ impl Ledger {
             Stuck::Stored => oldest!("" if "state = 'stored' AND NOT held AND updated_at <= ?2"),
             Stuck::Queued => oldest!("" if "state = 'queued' AND updated_at <= ?2"),
             Stuck::Lease => oldest!(", state = 'stored'" if "state = 'converting' AND lease_until <= ?2"),
-            Stuck::Untold => {
-                oldest!("" if "state IN ('done', 'failed') AND told_at IS NULL AND updated_at <= ?2")
-            }
+            Stuck::Untold => oldest!(
+                "" by "jobs_untold" if "state IN ('done', 'failed') AND told_at IS NULL AND updated_at <= ?2"
+            ),
             Stuck::Unmailed => oldest!(
-                "" if "state IN ('done', 'failed') AND told_at IS NOT NULL AND mailed_at IS NULL \
-                       AND unmailed_at IS NULL AND updated_at <= ?2"
+                "" by "jobs_unmailed"
+                if "state IN ('done', 'failed') AND mailed_at IS NULL AND unmailed_at IS NULL AND updated_at <= ?2 \
+                    AND told_at >= (SELECT since FROM roles WHERE role = 'notification')"
             ),
             Stuck::Deleting => oldest!("" if "state = 'deleting' AND updated_at <= ?2"),
             Stuck::Untidy => oldest!(

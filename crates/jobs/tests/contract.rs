@@ -240,16 +240,34 @@ async fn what_is_stuck_is_claimed_by_one(jobs: Jobs) {
 }
 
 async fn who_got_no_mail_is_found_once(jobs: Jobs) {
-    let id = stored(&jobs, "a@example.com").await;
-    let job = taken(&jobs, &id, TTL).await;
-    assert!(jobs.failed(&id, job.attempt, "no sound").await.expect("failed").is_some());
+    let failed = async || {
+        let id = stored(&jobs, "a@example.com").await;
+        let job = taken(&jobs, &id, TTL).await;
+        assert!(jobs.failed(&id, job.attempt, "no sound").await.expect("failed").is_some());
+        id
+    };
     let unmailed = async || jobs.claim(Stuck::Unmailed, NO_TIME).await.expect("claim").map(|job| job.id);
+    // Who was told then may well have sent a mail, and does not say so.
+    let before = failed().await;
+    assert!(jobs.told(&before, 1).await.expect("told"));
+    assert_eq!(unmailed().await, None);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    for _ in 0..2 {
+        jobs.here(&Id::fresh(), Role::Notification).await.expect("here");
+    }
+    assert_eq!(unmailed().await, None);
+
+    let id = failed().await;
     assert_eq!(unmailed().await, None, "it was not told yet");
     assert!(jobs.told(&id, 1).await.expect("told"));
     assert_eq!(jobs.claim(Stuck::Unmailed, TTL).await.expect("claim"), None, "too early");
     // Until something is made of it, for who claimed it may have died.
     assert_eq!((unmailed().await, unmailed().await), (Some(id.clone()), Some(id.clone())));
-    assert!(jobs.unmailed(&id, 1).await.expect("noted"));
+    assert!(jobs.retold(&id, 1).await.expect("noted"));
+    assert!(!jobs.retold(&id, 1).await.expect("asked"), "there is no third time");
+    assert_eq!(unmailed().await, None);
+    let refused = failed().await;
+    assert!(jobs.told(&refused, 1).await.expect("told") && jobs.unmailed(&refused, 1).await.expect("noted"));
     assert_eq!(unmailed().await, None);
 
     // What is tried again has news of its own; and who has the mail needs no other.
@@ -596,8 +614,10 @@ mod mongo {
     #[tokio::test]
     async fn what_is_stuck_is_found_by_an_index() {
         let (jobs, server) = ledger().await;
+        jobs.here(&Id::fresh(), Role::Notification).await.expect("here");
         for _ in 0..20 {
             let id = stored(&jobs, "a@example.com").await;
+            assert!(jobs.cancel(&stored(&jobs, "a@example.com").await).await.expect("cancelled"));
             let job = taken(&jobs, &id, TTL).await;
             assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
             assert!(jobs.told(&id, 1).await.expect("told") && jobs.mailed(&id, 1).await.expect("mailed"));
@@ -616,10 +636,21 @@ mod mongo {
         for stuck in all {
             assert_eq!(jobs.claim(stuck, NO_TIME).await.expect("claim"), None, "{stuck:?}");
         }
+        for _ in 0..20 {
+            let waits = stored(&jobs, "a@example.com").await;
+            assert!(jobs.queued(&waits).await.expect("queued"));
+            let id = stored(&jobs, "a@example.com").await;
+            let job = taken(&jobs, &id, TTL).await;
+            assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
+            assert!(jobs.told(&id, 1).await.expect("told"));
+        }
+        assert_eq!(jobs.claim(Stuck::Unmailed, TTL).await.expect("claim"), None, "their mails are under way");
         let profile = database.collection::<Document>("system.profile");
-        let seen = profile.find(doc! {"command.findAndModify": "jobs"}).await.expect("found");
+        let claims =
+            doc! {"command.findAndModify": "jobs", "command.query.$and": {"$exists": true}, "nModified": {"$ne": 1}};
+        let seen = profile.find(claims).await.expect("found");
         let seen: Vec<_> = seen.try_collect().await.expect("read");
-        assert_eq!(seen.len(), all.len());
+        assert_eq!(seen.len(), all.len() + 1);
         for query in seen {
             assert!(query.get_i32("docsExamined").is_ok_and(|read| read == 0), "{query}");
         }

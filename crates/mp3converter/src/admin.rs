@@ -63,9 +63,11 @@ pub fn admin(home: anyhow::Result<Home>, command: &Command) -> anyhow::Result<Ex
     let config = gateway::Config::from_env(&mut env);
     let config = env.finish(config)?;
     crate::runtime()?.block_on(async {
-        let options = queue::Options { name: "admin".to_owned(), ..Default::default() };
+        let timeouts = config.timeouts;
+        let options =
+            queue::Options { name: "admin".to_owned(), confirm_timeout: timeouts.queue, ..Default::default() };
         let queue = Queue::connect(&config.queue, options).await?;
-        let jobs = Jobs::connect(&config.ledger, jobs::LIMIT).await?;
+        let jobs = Jobs::connect(&config.ledger, timeouts.ledger).await?;
         let desk = Desk { jobs, queue, video: config.video_queue, mp3: config.mp3_queue };
         let outcome = desk.handle(command).await;
         desk.queue.close().await;

@@ -4,13 +4,9 @@ use std::{
     env,
     io::{self, Read, Seek, SeekFrom},
     ops::ControlFlow,
-    os::{
-        fd::{AsRawFd, FromRawFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::FromRawFd, unix::net::UnixStream},
     panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, PoisonError},
-    thread,
 };
 
 use anyhow::Context;
@@ -19,6 +15,7 @@ use transcode::{Error, Options, Progress, Sink};
 use crate::{
     NAME,
     frames::{self, Kind},
+    lifeline::Lifeline,
     lock_down,
     process::serve_forks,
 };
@@ -48,8 +45,8 @@ pub fn run_if_child() {
 fn run(socket: UnixStream, memory: u64) -> io::Result<()> {
     // Later there is no other way to the socket to be had.
     let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
-    let lifeline = socket.try_clone()?;
-    let locked_up = lock_down(memory).and_then(|()| end_with_parent(lifeline).context("there is no room for a thread"));
+    let lifeline = Lifeline::new(socket.try_clone()?)?;
+    let locked_up = lock_down(memory).and_then(|()| lifeline.hold().context("there is no room for a thread"));
     if let Err(error) = locked_up {
         return frames::send(&socket, Kind::Exposed, 0, format!("{error:#}").as_bytes());
     }
@@ -65,20 +62,6 @@ fn run(socket: UnixStream, memory: u64) -> io::Result<()> {
         Ok(summary) => outbox.send(Kind::Done, 0, &serde_json::to_vec(&summary)?),
         Err(error) => outbox.send(Kind::Failed, 0, &serde_json::to_vec(&error)?),
     }
-}
-
-/// Ends this process when nobody is at the other end any more, whatever its other threads are at: code
-/// that goes round and round hears of nothing.
-pub fn end_with_parent(socket: UnixStream) -> io::Result<()> {
-    let watch = move || {
-        // No event but the end, which cannot be left out.
-        let mut end = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
-        // SAFETY: one structure, which lives through the call.
-        while unsafe { libc::poll(&mut end, 1, -1) } < 1 {}
-        // SAFETY: as in `run_if_child`.
-        unsafe { libc::_exit(1) }
-    };
-    thread::Builder::new().name("parent".to_owned()).stack_size(64 << 10).spawn(watch).map(drop)
 }
 
 /// The way out, for all threads.

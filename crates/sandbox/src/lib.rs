@@ -16,6 +16,7 @@
 mod child;
 #[doc(hidden)]
 pub mod frames;
+mod lifeline;
 mod line;
 mod lockdown;
 mod parent;
@@ -23,9 +24,9 @@ mod process;
 #[doc(hidden)]
 pub mod report;
 
-#[doc(hidden)]
-pub use child::end_with_parent;
 pub use child::run_if_child;
+#[doc(hidden)]
+pub use lifeline::Lifeline;
 pub use lockdown::lock_down;
 pub use parent::{Limits, Sandbox, convert, most_memory};
 #[doc(hidden)]

@@ -68,6 +68,7 @@ mod linux {
         libc::SYS_clock_gettime,
         libc::SYS_clock_nanosleep,
         libc::SYS_close,
+        libc::SYS_epoll_pwait,
         libc::SYS_exit,
         libc::SYS_exit_group,
         libc::SYS_futex,
@@ -81,9 +82,6 @@ mod linux {
         libc::SYS_mremap,
         libc::SYS_munmap,
         libc::SYS_nanosleep,
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_poll,
-        libc::SYS_ppoll,
         libc::SYS_read,
         libc::SYS_readv,
         libc::SYS_recvfrom,

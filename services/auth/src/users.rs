@@ -24,7 +24,7 @@ pub struct User {
 
 /// Where the accounts are. Connects when first needed, and again whenever it must.
 ///
-/// Each call ends within its limit; a database that does not answer is [`Error::Unavailable`].
+/// Each question to a server ends within its limit; a database that does not answer is [`Error::Unavailable`].
 pub struct Users(Backend);
 
 enum Backend {

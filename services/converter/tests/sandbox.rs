@@ -234,10 +234,37 @@ fn time_and_memory_have_an_end() {
     let hurried = convert(Limits { time: Duration::from_millis(20), ..Limits::default() });
     assert!(matches!(hurried, Err(Error::Unbearable(_))), "{hurried:?}");
     // It begins with some 30 MB of its libraries' data, and one conversion takes about as much again.
-    convert(Limits { memory: 40 << 20, ..Limits::default() }).expect_err("too little memory");
-    let none = Limits { memory: 4 << 20, ..Limits::default() };
-    Sandbox::new(env!("CARGO_BIN_EXE_converter"), none).expect_err("too little to begin with");
+    let memory = |bytes| Sandbox::new(env!("CARGO_BIN_EXE_converter"), Limits { memory: bytes, ..Limits::default() });
+    memory(4 << 20).expect_err("too little to begin with");
+    if let Ok(narrow) = memory(40 << 20) {
+        let input = File::open(&film).expect("there");
+        narrow.convert(input, &mut sink(), &Options::default(), &mut go_on).expect_err("too little memory");
+    }
     convert(Limits::default()).expect("enough of both");
+}
+
+/// A child that waits for its film costs nothing.
+#[test]
+fn one_that_waits_rests() {
+    let (_folder, film) = film(5.0);
+    let sandbox = sandbox(Limits::default());
+    let idle = children();
+    let wait = move || {
+        let converting = children().into_iter().find(|child| !idle.contains(child)).expect("a child");
+        let before = ticks(converting);
+        std::thread::sleep(Duration::from_secs(2));
+        let worked = ticks(converting) - before;
+        assert!(worked < 50, "{worked} hundredths of a second of two");
+    };
+    let film = Meanwhile(File::open(&film).expect("there"), Some(wait));
+    sandbox.convert(film, &mut sink(), &Options::default(), &mut go_on).expect("an MP3");
+}
+
+/// Hundredths of a second that a process, with all its threads, has computed.
+fn ticks(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let rest: Vec<_> = stat.rsplit(')').next().expect("the rest").split_whitespace().collect();
+    rest[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }
 
 #[test]

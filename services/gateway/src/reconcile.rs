@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use blobs::Blobs;
 use common::{CancellationToken, Env, Id, fault::Point};
-use jobs::{Expired, HERE_EVERY, Job, REMEMBERED, Role, Stuck};
+use jobs::{Expired, HERE_EVERY, Job, MAIL, REMEMBERED, Role, Stuck};
 use queue::Queue;
 
 use crate::{App, gauges::Gauges};
@@ -24,7 +24,7 @@ pub struct Patience {
     pub upload: Duration,
     /// Over, but the notification was not told; or a deletion cut off.
     pub leftover: Duration,
-    /// Told, and nothing came of it.
+    /// Told, and nothing came of it: longer than a mail is tried for.
     pub unmailed: Duration,
     /// Bytes in the store that belong to no file, and files of jobs that are gone.
     pub sweep_age: Duration,
@@ -42,7 +42,7 @@ impl Patience {
             queued: env.duration("REPUBLISH_QUEUED_AFTER", Duration::from_secs(900)),
             upload: env.duration("UPLOAD_DEADLINE", Duration::from_secs(300)),
             leftover: env.duration("RENOTIFY_AFTER", Duration::from_secs(60)),
-            unmailed: env.duration("REMAIL_AFTER", Duration::from_secs(3_600)),
+            unmailed: env.duration("REMAIL_AFTER", MAIL),
             sweep_age: env.duration("SWEEP_AGE", Duration::from_secs(86_400)),
             video_ttl: ttl(env, "VIDEO_TTL"),
             mp3_ttl: ttl(env, "MP3_TTL"),
@@ -102,8 +102,8 @@ async fn round(app: &App, queue: &Queue) -> anyhow::Result<()> {
         (Stuck::Deleting, patience.leftover),
     ] {
         let loss = match stuck {
-            Stuck::Queued => silence_means_loss(app, queue, Role::Converter, age).await?,
-            Stuck::Unmailed => silence_means_loss(app, queue, Role::Notification, age).await?,
+            Stuck::Queued => silence_means_loss(app, queue, Role::Converter).await?,
+            Stuck::Unmailed => silence_means_loss(app, queue, Role::Notification).await?,
             _ => true,
         };
         if !loss {
@@ -176,8 +176,7 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
         Stuck::Unmailed => {
             queue.publish(&app.config.mp3_queue, &job.envelope()).await?;
             Point::Remailed.pass();
-            // Once is enough for a message that was lost; what is lost twice is no accident.
-            app.jobs.unmailed(&job.id, job.run).await?;
+            app.jobs.retold(&job.id, job.run).await?;
         }
         Stuck::Upload | Stuck::Deleting => app.remove(job).await?,
         Stuck::Untidy => {
@@ -192,12 +191,13 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
 
 /// A message of which nothing came is lost only if its queue is empty and the workers are ours:
 /// one that keeps no ledger may well be at it, and would do it twice.
-async fn silence_means_loss(app: &App, queue: &Queue, role: Role, age: Duration) -> anyhow::Result<bool> {
+async fn silence_means_loss(app: &App, queue: &Queue, role: Role) -> anyhow::Result<bool> {
     let name = match role {
         Role::Converter => &app.config.video_queue,
         Role::Notification => &app.config.mp3_queue,
     };
-    Ok(app.jobs.any(role, age.max(HERE_EVERY * 3)).await? && queue.depth(name).await? == 0)
+    let seen_within = app.config.reconcile.queued.max(HERE_EVERY * 3);
+    Ok(app.jobs.any(role, seen_within).await? && queue.depth(name).await? == 0)
 }
 
 async fn sweep(app: &App, queue: &Queue) -> anyhow::Result<()> {

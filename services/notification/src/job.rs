@@ -1,16 +1,18 @@
 //! One piece of news: who is told, and whether it was.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::{
-    Id, Message,
+    CancellationToken, Id, Message,
     fault::{Mutant, Point},
     messages::{JOB_ID, RUN},
+    retry::Backoff,
     trace,
 };
 use jobs::{Job, Jobs, State};
 use queue::{Delivery, Verdict};
 use time::OffsetDateTime;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::{
@@ -26,6 +28,9 @@ pub struct Worker {
     pub letters: Letters,
     /// Where there is a ledger; the classic notification has none.
     pub jobs: Option<Jobs>,
+    /// What is still to be written into the ledger.
+    pub notes: TaskTracker,
+    pub shutdown: CancellationToken,
 }
 
 impl Worker {
@@ -130,10 +135,19 @@ impl Worker {
     }
 
     async fn note(&self, id: &Id, run: u32) {
-        if let Some(jobs) = &self.jobs
-            && let Err(error) = jobs.mailed(id, run).await
-        {
+        let Some(jobs) = &self.jobs else { return };
+        if let Err(error) = jobs.mailed(id, run).await {
             tracing::warn!(%error, "sent, but the ledger does not know; its owner may get the mail twice");
+            // The next mail does not wait for it.
+            let (jobs, id, shutdown) = (jobs.clone(), id.clone(), self.shutdown.clone());
+            self.notes.spawn(async move {
+                let mut pause = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+                while shutdown.run_until_cancelled(tokio::time::sleep(pause.delay())).await.is_some() {
+                    if jobs.mailed(&id, run).await.is_ok() {
+                        return;
+                    }
+                }
+            });
         }
     }
 }

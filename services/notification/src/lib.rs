@@ -14,6 +14,7 @@ use common::{
 use jobs::{Jobs, Role};
 use queue::Queue;
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     job::Worker,
@@ -122,12 +123,15 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
 
     let letters = Letters::new(config.public_url, config.mail_from.domain());
     let mailer = Mailer::connect(&config.smtp_url, config.mail_from, config.smtp_timeout)?;
-    let worker = Arc::new(Worker { mailer, letters, jobs });
+    let notes = TaskTracker::new();
+    let worker = Arc::new(Worker { mailer, letters, jobs, notes: notes.clone(), shutdown: shutdown.clone() });
     let handler = move |delivery| {
         let worker = worker.clone();
         async move { worker.handle(delivery).await }
     };
     let worked = queue.work(&config.mp3_queue, SLOTS, shutdown, handler).await;
+    notes.close();
+    notes.wait().await;
     idle.cancel();
     if let Some(presence) = presence {
         let _ = presence.await;

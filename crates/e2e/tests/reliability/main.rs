@@ -29,6 +29,8 @@ fn impatient() -> Vec<(&'static str, String)> {
         // No upload takes longer.
         ("UPLOAD_DEADLINE", "60s"),
         ("RENOTIFY_AFTER", "1500ms"),
+        // Never, but where it is to be seen.
+        ("REMAIL_AFTER", "4d"),
         ("SHUTDOWN_GRACE", "0s"),
         // No write takes longer.
         ("SWEEP_AGE", "20s"),

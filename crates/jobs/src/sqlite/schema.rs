@@ -74,6 +74,8 @@ pub const SCHEMA: Schema = Schema(&[
     -- When it was known that there would be no mail.
     ALTER TABLE jobs ADD COLUMN unmailed_at INTEGER;
     CREATE INDEX jobs_unmailed ON jobs (updated_at) WHERE state IN ('done', 'failed')
-        AND told_at IS NOT NULL AND mailed_at IS NULL AND unmailed_at IS NULL;
+        AND mailed_at IS NULL AND unmailed_at IS NULL;
+    -- Since when there have been workers of a kind.
+    CREATE TABLE roles (role TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;
 ",
 ]);

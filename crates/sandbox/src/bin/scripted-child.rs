@@ -1,5 +1,6 @@
 //! For tests: a child in which somebody else's code runs, which is the shell script called `script`
-//! beside this program. The socket is its standard input. Without a script it goes round and round.
+//! beside this program. The socket is its standard input. Without a script it is a locked-up child that
+//! goes round and round.
 
 use std::{
     hint::spin_loop,
@@ -17,8 +18,10 @@ fn main() -> io::Result<()> {
     if script.exists() {
         return Err(Command::new("/bin/sh").arg(script).stdin(OwnedFd::from(socket)).exec());
     }
+    let lifeline = sandbox::Lifeline::new(socket.try_clone()?)?;
+    sandbox::lock_down(1 << 30).map_err(io::Error::other)?;
+    lifeline.hold()?;
     frames::send(&socket, Kind::Ready, 0, &[])?;
-    sandbox::end_with_parent(socket)?;
     loop {
         spin_loop();
     }
