@@ -38,10 +38,12 @@ pub const HERE_EVERY: Duration = Duration::from_secs(60);
 pub const RECORD_BYTES: u64 = 32 << 10;
 /// For so long it is known of a record that was removed that it was there.
 pub const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
-/// A worker of whom nothing was seen for so long is forgotten.
+/// Workers of whom nothing was seen for so long are forgotten.
 const GONE: Duration = Duration::from_secs(86_400);
 /// No removal of a video takes longer.
 const REMOVAL: Duration = Duration::from_secs(60);
+/// Nor does anything that the reconciler does with a record that it claimed.
+const MENDING: Duration = Duration::from_secs(60);
 /// So long after the notification was told, no mail is under way any more: they are tried for
 /// three days. One that keeps no ledger never says that it sent one.
 pub const MAIL: Duration = Duration::from_secs(4 * 86_400);
@@ -100,8 +102,9 @@ pub enum Stuck {
     Lease,
     /// Over, but the notification was not told.
     Untold,
-    /// Over, and a notification that [keeps this ledger](Jobs::here) was told, but nothing came of it: neither a
-    /// mail nor [a refusal](Jobs::unmailed). What was told before there was one is not looked at.
+    /// Over, and a notification that [keeps this ledger](Jobs::here) was told, but nothing came of it: the mail
+    /// was neither sent nor [given up](Jobs::unmailed). What was told before there was one, or while there was none
+    /// for a day, is not looked at.
     Unmailed,
     /// A deletion that was cut off.
     Deleting,
@@ -280,7 +283,7 @@ impl Jobs {
         backend!(self.retold(id, run))
     }
 
-    /// Notes that a mail server refused the mail of this run's end for good.
+    /// Notes that the mail of this run's end was given up: refused for good, or tried as often as it is to be.
     pub async fn unmailed(&self, id: &Id, run: u32) -> Result<bool> {
         backend!(self.note(id, run, "unmailed_at"))
     }

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use self::{census::Census, record::Record};
-use crate::{Cursor, Error, GONE, Job, NewJob, Output, REMEMBERED, Result, Role, State, Stuck};
+use crate::{Cursor, Error, GONE, Job, MENDING, NewJob, Output, REMEMBERED, Result, Role, State, Stuck};
 
 /// The server's code for a key that is there already.
 const DUPLICATE_KEY: i32 = 11_000;
@@ -97,9 +97,7 @@ impl Ledger {
                 IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
                 IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
                 IndexModel::builder().keys(doc! {"told_at": 1, "state": 1}).build(),
-                IndexModel::builder()
-                    .keys(doc! {"mailed_at": 1, "unmailed_at": 1, "state": 1, "updated_at": 1})
-                    .build(),
+                IndexModel::builder().keys(doc! {"mailed_at": 1, "unmailed_at": 1, "state": 1, "told_at": 1}).build(),
             ];
             self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await?;
             let expires = IndexOptions::builder().expire_after(REMEMBERED).build();
@@ -371,8 +369,10 @@ impl Ledger {
     pub fn here<'a>(&'a self, worker: &'a Id, role: &'static str) -> Answer<'a, ()> {
         Box::pin(async move {
             let (workers, key) = (self.workers.clone(), doc! {"_id": worker.as_str()});
+            let lately = doc! {"$gt": ["$seen_at", {"$subtract": ["$$NOW", millis(GONE)]}]};
+            let since = doc! {"$cond": [lately, "$since", "$$NOW"]};
             let seen = vec![doc! {"$set": {"role": role, "seen_at": "$$NOW"}}];
-            let (roles, since) = (self.roles.clone(), vec![doc! {"$set": {"since": {"$ifNull": ["$since", "$$NOW"]}}}]);
+            let (roles, since) = (self.roles.clone(), vec![doc! {"$set": {"since": since, "seen_at": "$$NOW"}}]);
             limited(self.limit, async move {
                 roles.update_one(doc! {"_id": role}, since).upsert(true).await?;
                 workers.update_one(key, seen).upsert(true).await.map(drop)
@@ -412,7 +412,8 @@ impl Ledger {
             Stuck::Unmailed => {
                 let Some(since) = self.since(Role::Notification.name()).await? else { return Ok(None) };
                 let over = doc! {"state": {"$in": ["done", "failed"]}, "told_at": {"$gte": since}};
-                (vec![doc! {"mailed_at": null, "unmailed_at": null}, over, still()], doc! {})
+                let claimed = older("$updated_at", age.min(MENDING));
+                (vec![doc! {"mailed_at": null, "unmailed_at": null}, over, older("$told_at", age), claimed], doc! {})
             }
             Stuck::Deleting => (vec![doc! {"state": "deleting"}, still()], doc! {}),
             Stuck::Untidy => {

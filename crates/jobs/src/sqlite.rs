@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Sqlite, SqlitePool, query::Query, sqlite::SqliteArgume
 use time::OffsetDateTime;
 
 use crate::{
-    Census, Cursor, Error, Expired, GONE, Job, NewJob, Output, RECORD_BYTES, REMEMBERED, Result, State, Stuck,
+    Census, Cursor, Error, Expired, GONE, Job, MENDING, NewJob, Output, RECORD_BYTES, REMEMBERED, Result, State, Stuck,
 };
 
 /// A move of the record `?2` at the time `?1`, if the condition holds.
@@ -292,12 +292,12 @@ impl Ledger {
         let seen = sqlx::query(
             "INSERT INTO workers (_id, seen_at, role) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET seen_at = ?2",
         );
-        sqlx::query("INSERT OR IGNORE INTO roles VALUES (?1, ?2)")
-            .bind(role)
-            .bind(now())
-            .execute(&self.pool)
-            .await
-            .map_err(away)?;
+        let since = sqlx::query(
+            "INSERT INTO roles VALUES (?1, ?2, ?2) \
+             ON CONFLICT DO UPDATE SET since = iif(seen_at > ?3, since, ?2), seen_at = ?2",
+        );
+        let since = since.bind(role).bind(now()).bind(now() - millis(GONE));
+        since.execute(&self.pool).await.map_err(away)?;
         seen.bind(worker.as_str()).bind(now()).bind(role).execute(&self.pool).await.map_err(away)?;
         Ok(())
     }
@@ -321,8 +321,8 @@ impl Ledger {
             ),
             Stuck::Unmailed => oldest!(
                 "" by "jobs_unmailed"
-                if "state IN ('done', 'failed') AND mailed_at IS NULL AND unmailed_at IS NULL AND updated_at <= ?2 \
-                    AND told_at >= (SELECT since FROM roles WHERE role = 'notification')"
+                if "state IN ('done', 'failed') AND mailed_at IS NULL AND unmailed_at IS NULL AND told_at <= ?2 \
+                    AND told_at >= (SELECT since FROM roles WHERE role = 'notification') AND updated_at <= ?3"
             ),
             Stuck::Deleting => oldest!("" if "state = 'deleting' AND updated_at <= ?2"),
             Stuck::Untidy => oldest!(
@@ -331,7 +331,8 @@ impl Ledger {
             ),
         };
         let now = now();
-        self.update(sqlx::query(sql).bind(now).bind(now - millis(age))).await
+        let claim = sqlx::query(sql).bind(now).bind(now - millis(age));
+        self.update(if stuck == Stuck::Unmailed { claim.bind(now - millis(age.min(MENDING))) } else { claim }).await
     }
 
     pub async fn expire(&self, expired: Expired, age: Duration, others_time: Duration) -> Result<Option<Job>> {

@@ -389,9 +389,11 @@ async fn who_has_many_waits_behind_others(jobs: Jobs) {
     assert_eq!(queued_of(ada, TTL).await, 0, "the broker does not have it yet");
     assert!(jobs.queued(&first).await.expect("queued"));
     assert!(!jobs.hold(&first).await.expect("asked"), "the broker has it");
-    let held = [stored(&jobs, ada).await, stored(&jobs, ada).await];
-    for id in &held {
-        assert!(jobs.hold(id).await.expect("held"));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let id = stored(&jobs, ada).await;
+        assert!(jobs.hold(&id).await.expect("held"));
+        held.push(id);
         // Told apart by the millisecond.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -614,6 +616,13 @@ mod mongo {
     #[tokio::test]
     async fn what_is_stuck_is_found_by_an_index() {
         let (jobs, server) = ledger().await;
+        for _ in 0..20 {
+            let id = stored(&jobs, "a@example.com").await;
+            let job = taken(&jobs, &id, TTL).await;
+            assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
+            assert!(jobs.told(&id, 1).await.expect("told"), "somebody who keeps no ledger");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
         jobs.here(&Id::fresh(), Role::Notification).await.expect("here");
         for _ in 0..20 {
             let id = stored(&jobs, "a@example.com").await;

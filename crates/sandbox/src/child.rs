@@ -45,9 +45,13 @@ pub fn run_if_child() {
 fn run(socket: UnixStream, memory: u64) -> io::Result<()> {
     // Later there is no other way to the socket to be had.
     let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
-    let lifeline = Lifeline::new(socket.try_clone()?)?;
-    let locked_up = lock_down(memory).and_then(|()| lifeline.hold().context("there is no room for a thread"));
-    if let Err(error) = locked_up {
+    let theirs = socket.try_clone()?;
+    let locked_up = || {
+        let lifeline = Lifeline::new(theirs).context("its parent cannot be watched")?;
+        lock_down(memory)?;
+        lifeline.hold().context("there is no room for a thread")
+    };
+    if let Err(error) = locked_up() {
         return frames::send(&socket, Kind::Exposed, 0, format!("{error:#}").as_bytes());
     }
     frames::send(&socket, Kind::Ready, 0, &[])?;

@@ -28,6 +28,8 @@ pub struct Worker {
     pub letters: Letters,
     /// Where there is a ledger; the classic notification has none.
     pub jobs: Option<Jobs>,
+    /// At one mail, the first included, before it is given up.
+    pub attempts: u32,
     /// What is still to be written into the ledger.
     pub notes: TaskTracker,
     pub shutdown: CancellationToken,
@@ -56,7 +58,7 @@ impl Worker {
         });
         let id = told_id.or_else(|| job.as_ref().map(|job| job.id.clone())).unwrap_or(message.video_fid.clone());
         let span = tracing::info_span!("mail", job.id = %id, attempt = delivery.attempt, trace_id = trace::id());
-        self.deliver(&id, told_run, job, &message).instrument(span).await
+        self.deliver(&id, told_run, job, &message, delivery.attempt).instrument(span).await
     }
 
     /// The ledger's record, if there is one.
@@ -68,7 +70,14 @@ impl Worker {
         }
     }
 
-    async fn deliver(&self, id: &Id, told_run: Option<u32>, job: Option<Job>, message: &Message) -> Verdict {
+    async fn deliver(
+        &self,
+        id: &Id,
+        told_run: Option<u32>,
+        job: Option<Job>,
+        message: &Message,
+        attempt: u32,
+    ) -> Verdict {
         if let (Some(jobs), Some(job), Some(mp3_fid)) = (&self.jobs, &job, &message.mp3_fid)
             && !job.state.is_over()
             && let Err(error) = jobs.done_elsewhere(id, mp3_fid).await
@@ -107,15 +116,14 @@ impl Worker {
             }
             Err(error @ Error::Transient(_)) => {
                 tracing::warn!(kind, %error, "mail not sent yet");
+                if attempt >= self.attempts {
+                    self.give_up(id, run).await;
+                }
                 ("delayed", Verdict::Retry { reason: error.to_string() })
             }
             Err(error @ Error::Permanent(_)) => {
                 tracing::warn!(kind, %error, "mail refused");
-                if let Some(jobs) = &self.jobs
-                    && let Err(error) = jobs.unmailed(id, run).await
-                {
-                    tracing::warn!(%error, "refused, but the ledger does not know; it may be tried once more");
-                }
+                self.give_up(id, run).await;
                 ("refused", Verdict::Dead { reason: error.to_string() })
             }
         };
@@ -131,6 +139,15 @@ impl Worker {
                 let reason = message.reason.as_deref().or(job.and_then(|job| job.reason.as_deref()));
                 ("failed", self.letters.failed(name, &message.username, reason.unwrap_or(NO_REASON), filename))
             }
+        }
+    }
+
+    /// It is the operator's, and not to be asked for again.
+    async fn give_up(&self, id: &Id, run: u32) {
+        if let Some(jobs) = &self.jobs
+            && let Err(error) = jobs.unmailed(id, run).await
+        {
+            tracing::warn!(%error, "given up, but the ledger does not know; it may be asked for once more");
         }
     }
 

@@ -124,7 +124,14 @@ async fn run_all(config: Config, listener: TcpListener, shutdown: CancellationTo
     let letters = Letters::new(config.public_url, config.mail_from.domain());
     let mailer = Mailer::connect(&config.smtp_url, config.mail_from, config.smtp_timeout)?;
     let notes = TaskTracker::new();
-    let worker = Arc::new(Worker { mailer, letters, jobs, notes: notes.clone(), shutdown: shutdown.clone() });
+    let worker = Arc::new(Worker {
+        mailer,
+        letters,
+        jobs,
+        attempts: config.retry_delays.len() as u32 + 1,
+        notes: notes.clone(),
+        shutdown: shutdown.clone(),
+    });
     let handler = move |delivery| {
         let worker = worker.clone();
         async move { worker.handle(delivery).await }

@@ -71,11 +71,11 @@ pub const SCHEMA: Schema = Schema(&[
 ",
     "
     ALTER TABLE workers ADD COLUMN role TEXT NOT NULL DEFAULT 'converter';
-    -- When it was known that there would be no mail.
+    -- When its mail was given up, or asked for once more.
     ALTER TABLE jobs ADD COLUMN unmailed_at INTEGER;
-    CREATE INDEX jobs_unmailed ON jobs (updated_at) WHERE state IN ('done', 'failed')
+    CREATE INDEX jobs_unmailed ON jobs (told_at) WHERE state IN ('done', 'failed')
         AND mailed_at IS NULL AND unmailed_at IS NULL;
-    -- Since when there have been workers of a kind.
-    CREATE TABLE roles (role TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;
+    -- Since when there have been workers of a kind, and when one was seen last.
+    CREATE TABLE roles (role TEXT PRIMARY KEY, since INTEGER NOT NULL, seen_at INTEGER NOT NULL) STRICT;
 ",
 ]);
