@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::Context;
 use bytes::Bytes;
-use common::{Id, Secret};
+use common::{Id, Secret, fault::Point};
 use percent_encoding::percent_decode_str;
 
 pub use self::writer::Writer;
@@ -132,6 +132,7 @@ impl Folder {
             // The bytes first: a reader finds a whole file or none.
             for path in [&names.whole, &names.partial, &names.knowledge, &names.partial_knowledge] {
                 folder.unless_missing(fs::remove_file(path))?;
+                Point::Unfiled.pass();
             }
             sync_folder(&folder.path)
         });

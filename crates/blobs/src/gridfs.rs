@@ -9,13 +9,13 @@ mod writer;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use common::{Id, Secret};
+use common::{Id, Secret, fault::Point};
 use futures_util::TryStreamExt;
 use mongodb::{
-    Client, Collection, Database, IndexModel,
+    Collection, Database, IndexModel,
     bson::{Binary, Bson, Document, RawDocumentBuf, doc, oid::ObjectId, spec::BinarySubtype},
     error::{ErrorKind, WriteFailure},
-    options::{ClientOptions, IndexOptions, WriteConcern},
+    options::IndexOptions,
 };
 use tokio::sync::OnceCell;
 
@@ -41,14 +41,7 @@ pub struct Bucket {
 
 impl Bucket {
     pub async fn connect(url: &Secret, name: &str, limit: Duration) -> anyhow::Result<Self> {
-        let mut options = ClientOptions::parse(url.expose()).await?;
-        options.app_name.get_or_insert_with(|| "mp3converter".to_owned());
-        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
-        options.connect_timeout.get_or_insert(Duration::from_secs(5));
-        // A user is told "safe" on the strength of this; a weaker wish in the URL does not count.
-        options.write_concern =
-            Some(WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build());
-        let database = Client::with_options(options)?.database(name);
+        let database = mongo::client(url).await?.database(name);
         let (files, chunks) = (database.collection("fs.files"), database.collection("fs.chunks"));
         Ok(Self { database, files, chunks, indexed: Arc::default(), limit })
     }
@@ -146,6 +139,7 @@ impl Bucket {
         // The record first: a reader finds a whole file or none.
         self.limited(async move {
             files.delete_one(doc! {"_id": key}).await?;
+            Point::Unfiled.pass();
             chunks.delete_many(doc! {"files_id": key}).await.map(drop)
         })
         .await

@@ -51,6 +51,12 @@ named! {
         Deleting = "deleting",
         VideoRemoved = "video-removed",
         Mp3Removed = "mp3-removed",
+        /// It is known of the record that it was there, and it still is.
+        Remembered = "remembered",
+        /// A file is none any more, and its bytes (or what is known of it) are there.
+        Unfiled = "unfiled",
+        /// It is no longer held back, and the broker does not know.
+        LetGo = "let-go",
 
         // The reconciler has claimed what stood still, and not set it going.
         ClaimedLease = "claimed-lease",
@@ -61,12 +67,22 @@ named! {
         ClaimedUpload = "claimed-upload",
         ClaimedDeleting = "claimed-deleting",
         ClaimedUntidy = "claimed-untidy",
+        /// A film that is not to be kept any longer, and all of it that is there.
+        ClaimedVideo = "claimed-video",
+        /// The film is gone, and its record does not know.
+        VideoExpired = "video-expired",
+        /// A record that is not to be kept any longer, and all of it that is there.
+        ClaimedRecord = "claimed-record",
+        /// MP3s that do not count are gone, and the record still names them.
+        Tidied = "tidied",
         /// It has published the news of an end, and the ledger does not know.
         Retold = "retold",
         /// It has asked for a mail once more, and the ledger does not know.
         Remailed = "remailed",
 
         // The worker.
+        /// Of a message that came without one there is a record, and nobody holds it.
+        Recorded = "recorded",
         Leased = "leased",
         /// The MP3 is whole in the store, and does not count yet.
         Written = "written",
@@ -82,6 +98,8 @@ named! {
         MailDue = "mail-due",
         /// The mail is sent, and the ledger does not know.
         MailSent = "mail-sent",
+        /// The mail is given up, and the message is not laid aside.
+        GivenUp = "given-up",
 
         // Whoever works on messages.
         /// A message has its verdict, which is not carried out.

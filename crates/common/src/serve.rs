@@ -148,6 +148,10 @@ async fn figures(headers: HeaderMap) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], meters::render()).into_response()
 }
 
+/// So much of a request's head is kept, and so of a connection that never ends one; hyper's own
+/// limit is 408 KiB. Neither browsers nor proxies send as much.
+const MAX_HEAD: usize = 96 << 10;
+
 /// Serves until `shutdown`, then until the running requests are done or `limits.drain` is over.
 pub async fn serve(
     listener: TcpListener,
@@ -162,7 +166,7 @@ pub async fn serve(
     let places = Places::new(limits.connections_of_address);
     let running = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_header_size(MAX_HEAD);
 
     loop {
         let accepted = tokio::select! {
@@ -273,5 +277,44 @@ fn method(method: &Method) -> &'static str {
         Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::{CancellationToken, Duration, Limits, MAX_HEAD, Proxies, Readiness, TcpListener, ops, serve};
+
+    #[tokio::test]
+    async fn a_head_has_so_much_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let limits = Limits {
+            header_timeout: Duration::from_secs(60),
+            connections: 8,
+            connections_of_address: 0,
+            proxies: Proxies::default(),
+            drain: Duration::from_secs(1),
+        };
+        tokio::spawn(serve(listener, ops(Readiness::default()), limits, CancellationToken::new()));
+        let answer = async |head: String| {
+            let mut socket = TcpStream::connect(address).await.expect("connected");
+            socket.write_all(head.as_bytes()).await.expect("sent");
+            let mut answer = Vec::new();
+            let read = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut answer)).await;
+            read.expect("before it counts as slow").expect("an answer");
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+
+        let begun = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: ";
+        let long = answer(format!("{begun}{}\r\n\r\n", "x".repeat(30 << 10))).await;
+        assert!(long.starts_with("HTTP/1.1 200 "), "{long}");
+        // Not a byte more, or closing with it unread could take the answer back.
+        let endless = answer(format!("{begun}{}", "x".repeat(MAX_HEAD - begun.len()))).await;
+        assert!(endless.starts_with("HTTP/1.1 431 "), "{endless}");
     }
 }

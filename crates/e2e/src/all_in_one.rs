@@ -159,6 +159,7 @@ fn record(row: &SqliteRow) -> sqlx::Result<Record> {
         attempt: count("attempt")?,
         told: row.try_get::<Option<i64>, _>("told_at")?.is_some(),
         key: row.try_get("key")?,
+        video_expired: row.try_get::<Option<i64>, _>("video_expired_at")?.is_some(),
         video_fid: row.try_get("video_fid")?,
         mp3_fid: row.try_get("mp3_fid")?,
     })

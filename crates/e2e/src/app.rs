@@ -176,6 +176,7 @@ fn record(document: &Document) -> Record {
         attempt: count("attempt"),
         told: document.get_datetime("told_at").is_ok(),
         key: text("key"),
+        video_expired: document.get_datetime("video_expired_at").is_ok(),
         video_fid: text("video_fid").unwrap_or_default(),
         mp3_fid: text("mp3_fid"),
     }

@@ -112,7 +112,7 @@ impl Checker {
             let about = self.of_record(record, state).into_iter().chain(of_mails(record, letters));
             wrong.extend(about.map(|what| format!("{} ({}): {what}", record.id, record.state)));
         }
-        wrong.extend(of_keys(&state.records));
+        wrong.extend(of_doubles(&state.records));
         let videos = state.records.iter().map(|record| record.video_fid.as_str()).collect();
         let mp3s = state.records.iter().filter_map(|record| record.mp3_fid.as_deref()).collect();
         wrong.extend(of_store("film", &state.videos, &videos));
@@ -139,8 +139,11 @@ impl Checker {
         if record.state != "cancelled" && !record.told {
             wrong.push("nobody was told".to_owned());
         }
-        if record.state != "cancelled" && state.videos.whole.get(&record.video_fid) != Some(&true) {
-            wrong.push(format!("its film {} is not whole", record.video_fid));
+        match state.videos.whole.get(&record.video_fid) {
+            Some(_) if record.video_expired => wrong.push("its film is kept for too long".to_owned()),
+            Some(true) => {}
+            _ if record.video_expired || record.state == "cancelled" => {}
+            _ => wrong.push(format!("its film {} is not whole", record.video_fid)),
         }
         let mp3 = record.mp3_fid.as_ref().map(|fid| state.mp3s.whole.get(fid) == Some(&true));
         match (record.state.as_str(), mp3) {
@@ -214,11 +217,13 @@ fn of_mails(record: &Record, letters: &[(String, &Mail)]) -> Vec<String> {
     wrong
 }
 
-fn of_keys(records: &[Record]) -> Vec<String> {
+/// What no two records of an owner may have in common.
+fn of_doubles(records: &[Record]) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    let keyed = records.iter().filter_map(|record| Some((&record.owner, record.key.as_ref()?)));
-    let doubles = keyed.filter(|key| !seen.insert(*key));
-    doubles.map(|(_, key)| format!("two records have the key {key}")).collect()
+    let keys = records.iter().filter_map(|record| Some(("have the key", &record.owner, record.key.as_ref()?)));
+    let mp3s = records.iter().filter_map(|record| Some(("name the MP3", &record.owner, record.mp3_fid.as_ref()?)));
+    let doubles = keys.chain(mp3s).filter(|one| !seen.insert(*one));
+    doubles.map(|(what, _, one)| format!("two records {what} {one}")).collect()
 }
 
 fn of_store(what: &str, store: &crate::state::Store, counted: &BTreeSet<&str>) -> Vec<String> {
@@ -257,6 +262,7 @@ mod tests {
             attempt: 1,
             told: true,
             key: Some("k".into()),
+            video_expired: false,
             video_fid: "video".into(),
             mp3_fid: Some("mp3".into()),
         });
@@ -278,6 +284,11 @@ mod tests {
         assert_eq!(said(|_, _, _| {}), "");
         assert_eq!(said(|_, _, mails| mails.push(mails[0].clone())), "", "the same mail twice");
         assert_eq!(said(|checker, _, _| checker.forget(ID)), "", "its client was not told");
+        let expired = said(|_, state, _| {
+            state.records[0].video_expired = true;
+            state.videos.whole.clear();
+        });
+        assert_eq!(expired, "", "its film is no longer kept");
     }
 
     #[test]
@@ -290,6 +301,8 @@ mod tests {
             ("is not whole", said(|_, state, _| _ = state.videos.whole.insert("video".into(), false))),
             ("is not whole", said(|_, state, _| _ = state.mp3s.whole.remove("mp3"))),
             ("is not whole", said(|_, state, _| state.records[0].mp3_fid = None)),
+            ("kept for too long", said(|_, state, _| state.records[0].video_expired = true)),
+            ("two records name the MP3", said(|_, state, _| state.records.push(state.records[0].clone()))),
             ("which no record counts", said(|_, state, _| _ = state.mp3s.whole.insert("more".into(), true))),
             ("which no record counts", said(|_, state, _| _ = state.videos.whole.insert("more".into(), true))),
             ("pieces of more", said(|_, state, _| _ = state.mp3s.remains.insert("more".into()))),

@@ -3,6 +3,7 @@
 mod all_in_one;
 mod app;
 mod checker;
+pub mod classic;
 mod product;
 mod service;
 pub mod stack;
@@ -14,4 +15,4 @@ pub use app::{App, Setup, Wires};
 pub use checker::{Checker, Due, Ends};
 pub use product::{Files, Kept, Product};
 pub use service::{Service, memory};
-pub use user::{User, text};
+pub use user::{Heard, User, text};

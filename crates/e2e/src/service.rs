@@ -69,7 +69,7 @@ impl Service {
     pub async fn ready(&self) {
         let url = format!("{}/readyz", self.url());
         let ask = async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success());
-        eventually(Duration::from_secs(30), ask).await;
+        eventually(Duration::from_secs(120), ask).await;
     }
 
     /// `/metrics`, as text.

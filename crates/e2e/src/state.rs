@@ -25,6 +25,8 @@ pub struct Record {
     /// The notification's queue has had the news.
     pub told: bool,
     pub key: Option<String>,
+    /// Its film is not to be kept any longer.
+    pub video_expired: bool,
     pub video_fid: String,
     pub mp3_fid: Option<String>,
 }

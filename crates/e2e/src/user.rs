@@ -24,6 +24,19 @@ pub struct User {
     http: reqwest::Client,
 }
 
+/// What a client hears of an upload to a gateway that may be in trouble.
+#[derive(Debug)]
+pub enum Heard {
+    /// The conversion's id.
+    Accepted(String),
+    /// 503, and when to come back.
+    Later,
+    /// The connection broke: nobody knows.
+    Nothing,
+    /// What no client is to hear, or no end of waiting.
+    Wrong(String),
+}
+
 /// Status, content type and text of an answer.
 pub async fn text(answer: Response) -> (u16, String, String) {
     let content_type = answer.headers().get("content-type").map(|value| value.to_str().expect("text").to_owned());
@@ -130,17 +143,24 @@ impl User {
         None
     }
 
-    /// Uploads a film to a gateway that may be in trouble; returns the conversion's id if it was
-    /// accepted, as far as one hears.
-    pub async fn try_submit(&self, file: &Path) -> Option<String> {
+    /// Uploads a film to a gateway that may be in trouble.
+    pub async fn try_submit(&self, file: &Path) -> Heard {
         let bytes = tokio::fs::read(file).await.expect("the file is there");
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         let form = Form::new().part("file", Part::bytes(bytes).file_name(name));
-        let request = self.request(Method::POST, "/v1/conversions").multipart(form).timeout(PATIENCE / 3);
-        let answer = request.send().await.ok().filter(|answer| answer.status() == 202)?;
+        let request = self.request(Method::POST, "/v1/conversions").multipart(form).timeout(PATIENCE);
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if error.is_timeout() => return Heard::Wrong(format!("no answer within {PATIENCE:?}")),
+            Err(_) => return Heard::Nothing,
+        };
         // An answer that breaks off may be repeated: its header tells as much.
-        let place = answer.headers().get("location")?.to_str().ok()?;
-        place.rsplit('/').next().map(str::to_owned)
+        let place = answer.headers().get("location").and_then(|place| place.to_str().ok()?.rsplit('/').next());
+        match (answer.status().as_u16(), place) {
+            (202, Some(id)) => Heard::Accepted(id.to_owned()),
+            (503, None) if answer.headers().contains_key("retry-after") => Heard::Later,
+            _ => Heard::Wrong(format!("{answer:?}")),
+        }
     }
 
     pub async fn conversion(&self, id: &str) -> Value {

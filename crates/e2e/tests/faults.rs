@@ -7,13 +7,15 @@ use mongodb::{
     Client,
     bson::{Binary, DateTime, Document, doc, oid::ObjectId, spec::BinarySubtype},
 };
-use testkit::{eventually, media};
+use testkit::{Breakage, eventually, media};
 
 const SOON: Duration = Duration::from_secs(30);
+/// Of the [long film](long_film), in seconds: so many that its conversion can be caught at work.
+const LONG: f64 = 600.0;
 
 fn long_film(app: &App) -> std::path::PathBuf {
     let film = app.path("long.mkv");
-    media::film(&film, 240.0, &media::Film::default()).expect("a film");
+    media::film(&film, LONG, &media::Film::default()).expect("a film");
     film
 }
 
@@ -39,7 +41,7 @@ async fn a_killed_worker_costs_time_only() {
     let conversion = ada.outcome(&id).await;
     assert_eq!(conversion["state"], "done");
     let mp3 = media::decode_mp3(&ada.mp3(&conversion).await).expect("an MP3");
-    assert!((mp3.seconds() - 240.0).abs() < 0.1, "{}", mp3.seconds());
+    assert!((mp3.seconds() - LONG).abs() < 0.1, "{}", mp3.seconds());
     exactly_one_mp3(&app).await;
     app.smtp.wait_for_mail(|mail| mail.subject() == "MP3 Download", SOON).await;
 }
@@ -110,6 +112,33 @@ async fn a_store_that_is_away_is_told_at_once_and_found_again() {
         service.ready().await;
     }
     assert_eq!(ada.convert(&film).await["state"], "done");
+}
+
+/// It takes what it is sent and says nothing, as a server whose disk stands still.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_says_nothing_is_not_waited_for_without_end() {
+    let env = [("STORE_TIMEOUT", "2s"), ("LEDGER_TIMEOUT", "2s"), ("UPLOAD_DEADLINE", "8s")];
+    let env = env.map(|(name, value)| (name, value.to_owned())).into();
+    let app = App::start_with(Setup { env, wired: true, ..Setup::default() }).await;
+    let ada = app.user("ada").await;
+    let film = app.path("film.mp4");
+    media::film(&film, 2.0, &media::Film::default()).expect("a film");
+    let under_way = ada.begin_upload(&app.path("big.mov")).await;
+    eventually(SOON, async || app.kept().await.videos.any == 1).await;
+    let wire = &app.wires.as_ref().expect("wired").mongodb;
+    wire.break_it(Breakage::Blackhole);
+    let answers = async {
+        assert_eq!(ada.submit_or_later(&film).await, None);
+        if let Ok(answer) = under_way.await.expect("no panic") {
+            assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (503, true));
+        }
+    };
+    tokio::time::timeout(SOON, answers).await.expect("both come to an end");
+    wire.mend();
+    wire.cut();
+    let id = eventually(SOON, async || ada.submit_or_later(&film).await).await;
+    assert_eq!(ada.outcome(&id).await["state"], "done");
+    eventually(SOON, async || app.kept().await.videos == Files::exactly(1)).await;
 }
 
 /// It answers all the while, but takes no writes.

@@ -63,7 +63,7 @@ async fn a_broker_that_is_blocked_loses_nothing_and_keeps_nobody_waiting() {
     }
     assert_eq!(app.kept().await.mp3s.whole, 1);
     broker.run_short_of_memory(false).await.expect("unblocked");
-    accepted.push(eventually(Duration::from_secs(30), async || ada.try_submit(&film).await).await);
+    accepted.push(eventually(Duration::from_secs(30), async || ada.submit_or_later(&film).await).await);
     for id in &accepted {
         assert_eq!(ada.outcome(id).await["state"], "done");
     }

@@ -1,14 +1,14 @@
 //! The Python twins' place beside us.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use common::Id;
-use e2e::{App, Product, Setup};
+use e2e::{App, Product, Setup, classic};
 use futures_util::AsyncWriteExt;
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable},
+    types::FieldTable,
 };
 use mongodb::{Client, bson::oid::ObjectId};
 use testkit::{eventually, media};
@@ -19,21 +19,6 @@ fn film(app: &App) -> std::path::PathBuf {
     let film = app.path("film.mp4");
     media::film(&film, 2.0, &media::Film::default()).expect("a film");
     film
-}
-
-async fn classic_channel(app: &App) -> lapin::Channel {
-    let connection = Connection::connect(&app.vhost.url(), ConnectionProperties::default()).await.expect("connect");
-    connection.create_channel().await.expect("a channel")
-}
-
-/// What pymongo's `GridFS.put` makes: no metadata, no name.
-async fn classic_put(app: &App, film: &Path) -> ObjectId {
-    let store = Client::with_uri_str(app.mongod.url()).await.expect("connect");
-    let bucket = store.database("videos").gridfs_bucket(None);
-    let mut stream = bucket.open_upload_stream("").await.expect("open");
-    stream.write_all(&std::fs::read(film).expect("a film")).await.expect("write");
-    stream.close().await.expect("close");
-    stream.id().as_object_id().expect("an ObjectId")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,11 +33,11 @@ async fn the_converter_takes_its_twins_place() {
     }
     let mut app = App::start_with(Setup { broker: Some(vhost.clone()), ..Setup::default() }).await;
     let film = film(&app);
-    let video_fid = classic_put(&app, &film).await;
+    let video_fid = classic::put(&app, &film).await;
     // A classic consumer of `mp3` instead of our notification.
     app.notification.stop(SOON).await;
 
-    publish(&channel, video_fid, &[]).await;
+    classic::publish(&channel, video_fid, &[]).await;
     let get = async || {
         let got = channel.basic_get("mp3".into(), BasicGetOptions { no_ack: true }).await.expect("get");
         got.map(|message| message.delivery.data)
@@ -69,8 +54,12 @@ async fn the_converter_takes_its_twins_place() {
     assert_eq!(media::decode_mp3(&mp3).expect("an MP3").channels, 2);
 
     // Who wants more than its twin could says so in headers.
-    publish(&channel, classic_put(&app, &film).await, &[("channels", "mono"), ("start", "0:01.5"), ("later", "x")])
-        .await;
+    classic::publish(
+        &channel,
+        classic::put(&app, &film).await,
+        &[("channels", "mono"), ("start", "0:01.5"), ("later", "x")],
+    )
+    .await;
     let told: serde_json::Value = serde_json::from_slice(&eventually(SOON, get).await).expect("JSON");
     let part = told["mp3_fid"].as_str().expect("an id");
     let part = ada.get(&format!("/download?fid={part}")).await.bytes().await.expect("a body");
@@ -78,18 +67,6 @@ async fn the_converter_takes_its_twins_place() {
     assert!(part.channels == 1 && (part.seconds() - 0.5).abs() < 0.05, "{} s", part.seconds());
     let ben = app.user("ben").await;
     assert_eq!(ben.get(&format!("/download?fid={mp3_fid}")).await.status(), 404);
-}
-
-/// A message for the converter, as a gateway without a ledger sends it.
-async fn publish(channel: &lapin::Channel, video_fid: ObjectId, wishes: &[(&str, &str)]) {
-    let body = format!(r#"{{"video_fid": "{video_fid}", "mp3_fid": null, "username": "ada@example.com"}}"#);
-    let mut headers = FieldTable::default();
-    for (name, text) in wishes {
-        headers.insert((*name).into(), AMQPValue::LongString((*text).into()));
-    }
-    let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
-    let options = BasicPublishOptions::default();
-    channel.basic_publish("".into(), "video".into(), options, body.as_bytes(), properties).await.expect("publish");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +77,7 @@ async fn the_gateway_and_the_notification_take_their_twins_place() {
     let id = ada.submit(&film).await;
 
     // What a classic converter reads from the queue.
-    let channel = classic_channel(&app).await;
+    let channel = classic::channel(&app).await;
     let got =
         channel.basic_get("video".into(), BasicGetOptions { no_ack: true }).await.expect("get").expect("a message");
     let body: serde_json::Value = serde_json::from_slice(&got.delivery.data).expect("JSON");
@@ -150,17 +127,17 @@ async fn what_belongs_to_nobody_is_served_only_on_demand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_on_the_queue_is_laid_aside() {
     let app = App::start().await;
-    let channel = classic_channel(&app).await;
+    let channel = classic::channel(&app).await;
     let missing = format!(r#"{{"video_fid": "{}", "mp3_fid": null, "username": "ada@example.com"}}"#, Id::fresh());
     for body in ["not json", r#"{"video_fid": "1"}"#, &missing] {
         let properties = BasicProperties::default().with_delivery_mode(2);
         let options = BasicPublishOptions::default();
         channel.basic_publish("".into(), "video".into(), options, body.as_bytes(), properties).await.expect("publish");
     }
-    publish(&channel, ObjectId::new(), &[("quality", "better")]).await;
+    classic::publish(&channel, ObjectId::new(), &[("quality", "better")]).await;
     let dead = async || {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let channel = classic_channel(&app).await;
+        let channel = classic::channel(&app).await;
         let queue = channel.queue_declare("video.dead".into(), options, FieldTable::default()).await;
         queue.is_ok_and(|queue| queue.message_count() == 3)
     };

@@ -112,6 +112,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether its upload passed the acceptance point with so many bytes, and nobody has wished otherwise since.
+    pub(crate) fn was_accepted_with(&self, video_bytes: u64) -> bool {
+        self.video_bytes == Some(video_bytes) && !matches!(self.state, State::Cancelled | State::Deleting)
+    }
+
     /// The present lease's number within the present run, those not counted that were given back.
     pub fn attempt_of_run(&self) -> u32 {
         self.attempt.saturating_sub(self.attempts_before)

@@ -40,9 +40,7 @@ pub const RECORD_BYTES: u64 = 32 << 10;
 pub const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// Workers of whom nothing was seen for so long are forgotten.
 const GONE: Duration = Duration::from_secs(86_400);
-/// No removal of a video takes longer.
-const REMOVAL: Duration = Duration::from_secs(60);
-/// Nor does anything that the reconciler does with a record that it claimed.
+/// Nothing that the reconciler does with a record that it claimed takes longer.
 const MENDING: Duration = Duration::from_secs(60);
 /// So long after the notification was told, no mail is under way any more: they are tried for
 /// three days. One that keeps no ledger never says that it sent one.
@@ -196,16 +194,20 @@ impl Jobs {
     }
 
     /// The record of a message that came without one, from a gateway that keeps no ledger:
-    /// made on arrival, `Queued`, under the video's id. The second time it is found again.
-    pub async fn adopt(&self, video_fid: &Id, owner: &str, settings: Settings) -> Result<Job> {
+    /// made on arrival, `Queued`, under the video's id. The second time it is found again. `None`:
+    /// its owner has deleted it since.
+    pub async fn adopt(&self, video_fid: &Id, owner: &str, settings: Settings) -> Result<Option<Job>> {
         if let Some(job) = self.by_video(video_fid).await? {
-            return Ok(job);
+            return Ok(Some(job));
+        }
+        if self.removed(std::slice::from_ref(video_fid)).await?.contains(video_fid) {
+            return Ok(None);
         }
         let (id, video_fid) = (video_fid.clone(), video_fid.clone());
         let owner = owner.to_owned();
         let new = NewJob { id: id.clone(), owner, filename: None, video_fid, settings, key: None, traceparent: None };
         backend!(self.insert(new, State::Queued))?;
-        self.by_video(&id).await?.ok_or_else(|| Error(anyhow::anyhow!("the record {id} vanished while it was made")))
+        self.by_video(&id).await
     }
 
     /// Says that an upload is still going on.
@@ -218,8 +220,8 @@ impl Jobs {
         backend!(self.abandon(id))
     }
 
-    /// The acceptance point: `Uploading` → `Stored`.
-    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
+    /// The acceptance point: `Uploading` → `Stored`: the record as it is then, or `None` if the upload was given up.
+    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<Option<Job>> {
         backend!(self.stored(id, video_bytes))
     }
 
@@ -241,7 +243,8 @@ impl Jobs {
         })
     }
 
-    /// Prolongs the lease and notes the progress. False: it is no longer yours, stop.
+    /// Prolongs the lease and notes the progress. False: it is no longer yours, stop. A lease that never was
+    /// prolonged does not count among those of the run: its worker may not have heard of it.
     pub async fn renew(&self, id: &Id, attempt: u32, percent: u8, ttl: Duration) -> Result<bool> {
         backend!(self.renew(id, attempt, percent, ttl))
     }
@@ -301,12 +304,13 @@ impl Jobs {
         backend!(self.retry(id))
     }
 
-    /// Anything over → `Deleting`. Its key is free again.
-    pub async fn deleting(&self, id: &Id) -> Result<bool> {
+    /// Anything over → `Deleting`: the record as it is then, whose files are to go. Its key is free again.
+    pub async fn deleting(&self, id: &Id) -> Result<Option<Job>> {
         backend!(self.deleting(id))
     }
 
-    /// Notes that of `job`'s outputs only the one that counts is left. False: there are others since.
+    /// Notes that of `job`'s outputs only the one that counts, or that is being written, is left. False: there are
+    /// others since.
     pub async fn tidied(&self, job: &Job) -> Result<bool> {
         backend!(self.tidied(&job.id, &job.outputs))
     }
@@ -427,13 +431,10 @@ impl Jobs {
     }
 
     /// One record that has been over for `age` and of which this is still kept; of several
-    /// reconcilers one gets it. A video that nobody has [called removed](Self::video_removed)
-    /// comes up again after a while: whoever claimed it may have died.
-    pub async fn expire(&self, expired: Expired, age: Duration) -> Result<Option<Job>> {
-        let others_time = match expired {
-            Expired::Video => REMOVAL,
-            Expired::Record => MAIL,
-        };
+    /// reconcilers one gets it. Others have `others_time`: whoever claimed the video, to remove it and
+    /// [say so](Self::video_removed), before it comes up again; or a notification that was told and has noted no mail,
+    /// before the record goes without one.
+    pub async fn expire(&self, expired: Expired, age: Duration, others_time: Duration) -> Result<Option<Job>> {
         backend!(self.expire(expired, age, others_time))
     }
 

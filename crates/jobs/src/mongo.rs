@@ -7,12 +7,15 @@ mod retention;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use common::{Id, Secret, fault::Mutant};
+use common::{
+    Id, Secret,
+    fault::{Mutant, Point},
+};
 use futures_util::{TryStreamExt, future::BoxFuture};
 use mongodb::{
-    Client, Collection, IndexModel,
+    Collection, IndexModel,
     bson::{Bson, DateTime, Document, doc},
-    options::{Acknowledgment, ClientOptions, IndexOptions, ReturnDocument, WriteConcern},
+    options::{IndexOptions, ReturnDocument},
 };
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
@@ -61,12 +64,7 @@ type Answer<'a, T> = BoxFuture<'a, Result<T>>;
 
 impl Ledger {
     pub async fn connect(url: &Secret, limit: Duration) -> anyhow::Result<Self> {
-        let mut options = ClientOptions::parse(url.expose()).await?;
-        options.app_name.get_or_insert_with(|| "mp3converter".to_owned());
-        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
-        options.connect_timeout.get_or_insert(Duration::from_secs(5));
-        options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
-        let database = Client::with_options(options)?.database("mp3converter");
+        let database = mongo::client(url).await?.database("mp3converter");
         let (records, workers) = (database.collection("jobs"), database.collection("workers"));
         let (roles, removed) = (database.collection("roles"), database.collection("removed"));
         let census = Census::new(&database, limit);
@@ -97,6 +95,8 @@ impl Ledger {
                 IndexModel::builder().keys(doc! {"state": 1, "held": 1, "lined_up_at": 1, "_id": 1}).build(),
                 IndexModel::builder().keys(doc! {"updated_at": 1}).build(),
                 IndexModel::builder().keys(doc! {"told_at": 1, "state": 1}).build(),
+                IndexModel::builder().keys(doc! {"state": 1, "ended_at": 1}).build(),
+                IndexModel::builder().keys(doc! {"video_removed_at": 1, "state": 1, "ended_at": 1}).build(),
                 IndexModel::builder().keys(doc! {"mailed_at": 1, "unmailed_at": 1, "state": 1, "told_at": 1}).build(),
             ];
             self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await?;
@@ -119,15 +119,19 @@ impl Ledger {
     /// False: a record with this id, video or key is there already.
     pub async fn insert(&self, new: NewJob, state: State) -> Result<bool> {
         self.indexed.get_or_try_init(|| self.make_indexes()).await?;
-        self.put(Record::new(new, state)).await
+        let id = new.id.clone();
+        self.put(id, Record::begun(new, state)?).await
     }
 
-    fn put(&self, record: Record) -> Answer<'_, bool> {
-        Box::pin(self.run(|records| async move {
-            match records.insert_one(record).await {
-                // Ours from before an answer that was lost, or somebody else's.
+    fn put(&self, id: Id, begun: Document) -> Answer<'_, bool> {
+        // An insert could not ask for the server's time.
+        let is_new = doc! {"$eq": [{"$type": "$state"}, "missing"]};
+        let begin = vec![doc! {"$replaceWith": {"$cond": [is_new, begun, "$$ROOT"]}}];
+        Box::pin(self.run(move |records| async move {
+            match records.update_one(doc! {"_id": id.as_str()}, begin).upsert(true).await {
                 Err(e) if is_duplicate(&e) => Ok(false),
-                outcome => outcome.map(|_| true),
+                // What is there already is ours from before an answer that was lost, or somebody else's.
+                outcome => outcome.map(|put| put.upserted_id.is_some()),
             }
         }))
     }
@@ -191,13 +195,13 @@ impl Ledger {
         self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, deleted()).await
     }
 
-    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
+    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<Option<Job>> {
         let fields = doc! {"state": "stored", "video_bytes": video_bytes as i64, "lined_up_at": "$$NOW"};
-        if self.moved(doc! {"_id": id.as_str(), "state": "uploading"}, fields).await? {
-            return Ok(true);
+        if let Some(job) = self.update(doc! {"_id": id.as_str(), "state": "uploading"}, fields).await? {
+            return Ok(Some(job));
         }
         // The driver repeats a move whose answer was lost, and the second one finds it made.
-        Ok(self.find("_id", id).await?.is_some_and(|job| job.video_bytes == Some(video_bytes) && !job.state.is_over()))
+        Ok(self.find("_id", id).await?.filter(|job| job.was_accepted_with(video_bytes)))
     }
 
     pub async fn queued(&self, id: &Id) -> Result<bool> {
@@ -213,6 +217,8 @@ impl Ledger {
             "state": "converting",
             "percent": 0,
             "attempt": {"$add": ["$attempt", 1]},
+            "attempts_before": and_unheard(),
+            "heard": false,
             "outputs": {"$concatArrays": ["$outputs", [output.as_str()]]},
             "lease_until": {"$add": ["$$NOW", millis(ttl)]},
             "leased_at": "$$NOW",
@@ -225,7 +231,8 @@ impl Ledger {
     }
 
     pub async fn renew(&self, id: &Id, attempt: u32, percent: u8, ttl: Duration) -> Result<bool> {
-        let fields = doc! {"percent": i32::from(percent), "lease_until": {"$add": ["$$NOW", millis(ttl)]}};
+        let fields =
+            doc! {"percent": i32::from(percent), "heard": true, "lease_until": {"$add": ["$$NOW", millis(ttl)]}};
         self.moved(Self::held(id, attempt), fields).await
     }
 
@@ -301,16 +308,17 @@ impl Ledger {
         self.moved(again, fields).await
     }
 
-    pub async fn deleting(&self, id: &Id) -> Result<bool> {
+    pub async fn deleting(&self, id: &Id) -> Result<Option<Job>> {
         let over = ["done", "failed", "cancelled", "deleting"].map(Bson::from).to_vec();
-        self.moved(doc! {"_id": id.as_str(), "state": {"$in": over}}, deleted()).await
+        self.update(doc! {"_id": id.as_str(), "state": {"$in": over}}, deleted()).await
     }
 
     pub async fn tidied(&self, id: &Id, outputs: &[Id]) -> Result<bool> {
         let outputs: Vec<_> = outputs.iter().map(Id::as_str).collect();
-        let over = ["done", "failed", "cancelled"].map(Bson::from).to_vec();
-        let same = doc! {"_id": id.as_str(), "state": {"$in": over}, "outputs": outputs};
-        self.moved(same, doc! {"outputs": counting()}).await
+        let at_rest = ["done", "failed", "cancelled", "converting"].map(Bson::from).to_vec();
+        let same = doc! {"_id": id.as_str(), "state": {"$in": at_rest}, "outputs": outputs};
+        let last = doc! {"$slice": ["$outputs", -1]};
+        self.moved(same, doc! {"outputs": {"$cond": [is_converting(), last, counting()]}}).await
     }
 
     pub fn remove<'a>(&'a self, id: &'a Id) -> Answer<'a, bool> {
@@ -323,6 +331,7 @@ impl Ledger {
                 doc! {"$merge": {"into": self.removed.name()}},
             ];
             self.run(|records| async move { records.aggregate(note).await.map(drop) }).await?;
+            Point::Remembered.pass();
             let removed = self.run(|records| async move { records.delete_one(filter).await }).await?;
             Ok(removed.deleted_count > 0)
         })
@@ -407,7 +416,10 @@ impl Ledger {
             Stuck::Upload => (vec![doc! {"state": "uploading"}, still()], deleted()),
             Stuck::Stored => (vec![doc! {"state": "stored", "held": {"$ne": true}}, still()], doc! {}),
             Stuck::Queued => (vec![doc! {"state": "queued"}, still()], doc! {}),
-            Stuck::Lease => (vec![doc! {"state": "converting"}, older("$lease_until", age)], doc! {"state": "stored"}),
+            Stuck::Lease => {
+                let fields = doc! {"state": "stored", "attempts_before": and_unheard()};
+                (vec![doc! {"state": "converting"}, older("$lease_until", age)], fields)
+            }
             Stuck::Untold => (vec![doc! {"state": {"$in": ["done", "failed"]}, "told_at": null}, still()], doc! {}),
             Stuck::Unmailed => {
                 let Some(since) = self.since(Role::Notification.name()).await? else { return Ok(None) };
@@ -427,9 +439,18 @@ impl Ledger {
 
 /// What can be over for good, and has been for so long.
 fn over_since(age: Duration) -> Document {
-    let end = doc! {"$ifNull": ["$ended_at", "$updated_at"]};
-    let long_ago = doc! {"$lte": [end, {"$subtract": ["$$NOW", millis(age)]}]};
-    doc! {"state": {"$in": ["done", "failed", "cancelled"]}, "$expr": long_ago}
+    let over = doc! {"state": {"$in": ["done", "failed", "cancelled"]}, "ended_at": {"$type": "date"}};
+    all(vec![over, older("$ended_at", age)])
+}
+
+fn is_converting() -> Document {
+    doc! {"$eq": ["$state", "converting"]}
+}
+
+/// Leases that do not count, and the present one, if its worker may never have heard that it has it.
+fn and_unheard() -> Document {
+    let unheard = doc! {"$and": [is_converting(), {"$eq": ["$heard", false]}]};
+    doc! {"$add": ["$attempts_before", {"$cond": [unheard, 1, 0]}]}
 }
 
 /// The outputs that a record has when there is none that does not count.

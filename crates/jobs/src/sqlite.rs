@@ -6,7 +6,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use common::{Id, Secret};
+use common::{Id, Secret, fault::Point};
 use sqlite::{millis, now};
 use sqlx::{AssertSqlSafe, Sqlite, SqlitePool, query::Query, sqlite::SqliteArguments};
 use time::OffsetDateTime;
@@ -132,13 +132,13 @@ impl Ledger {
         self.moved(step!(", state = 'deleting', key = NULL" if "state = 'uploading'").bind(id.as_str())).await
     }
 
-    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<bool> {
+    pub async fn stored(&self, id: &Id, video_bytes: u64) -> Result<Option<Job>> {
         let step = step!(", state = 'stored', video_bytes = ?3, lined_up_at = ?1" if "state = 'uploading'");
-        if self.moved(step.bind(id.as_str()).bind(video_bytes as i64)).await? {
-            return Ok(true);
+        if let Some(job) = self.update(step.bind(id.as_str()).bind(video_bytes as i64)).await? {
+            return Ok(Some(job));
         }
         // A caller who repeats a move finds it made.
-        Ok(self.find("_id", id).await?.is_some_and(|job| job.video_bytes == Some(video_bytes) && !job.state.is_over()))
+        Ok(self.find("_id", id).await?.filter(|job| job.was_accepted_with(video_bytes)))
     }
 
     pub async fn queued(&self, id: &Id) -> Result<bool> {
@@ -148,6 +148,7 @@ impl Ledger {
     pub async fn take(&self, id: &Id, output: &Id, ttl: Duration) -> Result<Option<Job>> {
         let step = step!(
             ", state = 'converting', percent = 0, attempt = attempt + 1, outputs = outputs || ' ' || ?3, \
+             attempts_before = attempts_before + (state = 'converting' AND NOT heard), heard = 0, \
              lease_until = ?1 + ?4, leased_at = ?1"
             if "(state IN ('stored', 'queued') OR (state = 'converting' AND lease_until <= ?1))"
         );
@@ -155,7 +156,7 @@ impl Ledger {
     }
 
     pub async fn renew(&self, id: &Id, attempt: u32, percent: u8, ttl: Duration) -> Result<bool> {
-        let step = step!(", percent = ?4, lease_until = ?1 + ?5" if "state = 'converting' AND attempt = ?3");
+        let step = step!(", percent = ?4, heard = 1, lease_until = ?1 + ?5" if "state = 'converting' AND attempt = ?3");
         self.moved(step.bind(id.as_str()).bind(attempt).bind(percent).bind(millis(ttl))).await
     }
 
@@ -224,18 +225,19 @@ impl Ledger {
         self.moved(step.bind(id.as_str())).await
     }
 
-    pub async fn deleting(&self, id: &Id) -> Result<bool> {
+    pub async fn deleting(&self, id: &Id) -> Result<Option<Job>> {
         let step = step!(", state = 'deleting', key = NULL" if "state IN ('done', 'failed', 'cancelled', 'deleting')");
-        self.moved(step.bind(id.as_str())).await
+        self.update(step.bind(id.as_str())).await
     }
 
     pub async fn tidied(&self, id: &Id, outputs: &[Id]) -> Result<bool> {
         let step = step!(
-            ", outputs = coalesce(' ' || mp3_fid, '')"
-            if "state IN ('done', 'failed', 'cancelled') AND outputs = ?3"
+            ", outputs = iif(state = 'converting', ?4, coalesce(' ' || mp3_fid, ''))"
+            if "state IN ('done', 'failed', 'cancelled', 'converting') AND outputs = ?3"
         );
-        let outputs: String = outputs.iter().map(|output| format!(" {output}")).collect();
-        self.moved(step.bind(id.as_str()).bind(outputs)).await
+        let text = |outputs: &[Id]| outputs.iter().map(|output| format!(" {output}")).collect::<String>();
+        let last = outputs.last_chunk::<1>().map_or(&[][..], |last| last);
+        self.moved(step.bind(id.as_str()).bind(text(outputs)).bind(text(last))).await
     }
 
     pub async fn remove(&self, id: &Id) -> Result<bool> {
@@ -244,6 +246,7 @@ impl Ledger {
         sqlx::query(note).bind(id.as_str()).bind(now()).execute(&self.pool).await.map_err(away)?;
         let forget = sqlx::query("DELETE FROM removed WHERE at <= ?").bind(now() - millis(REMEMBERED));
         forget.execute(&self.pool).await.map_err(away)?;
+        Point::Remembered.pass();
         let delete = sqlx::query("DELETE FROM jobs WHERE _id = ? AND state = 'deleting'").bind(id.as_str());
         Ok(delete.execute(&self.pool).await.map_err(away)?.rows_affected() > 0)
     }
@@ -315,7 +318,10 @@ impl Ledger {
             Stuck::Upload => oldest!(", state = 'deleting', key = NULL" if "state = 'uploading' AND updated_at <= ?2"),
             Stuck::Stored => oldest!("" if "state = 'stored' AND NOT held AND updated_at <= ?2"),
             Stuck::Queued => oldest!("" if "state = 'queued' AND updated_at <= ?2"),
-            Stuck::Lease => oldest!(", state = 'stored'" if "state = 'converting' AND lease_until <= ?2"),
+            Stuck::Lease => oldest!(
+                ", state = 'stored', attempts_before = attempts_before + NOT heard"
+                if "state = 'converting' AND lease_until <= ?2"
+            ),
             Stuck::Untold => oldest!(
                 "" by "jobs_untold" if "state IN ('done', 'failed') AND told_at IS NULL AND updated_at <= ?2"
             ),
@@ -339,11 +345,13 @@ impl Ledger {
         let sql = match expired {
             Expired::Video => oldest!(
                 ", video_expired_at = ?1"
+                by "jobs_with_video"
                 if "state IN ('done', 'failed', 'cancelled') AND coalesce(ended_at, updated_at) <= ?2 \
                     AND video_removed_at IS NULL AND (video_expired_at IS NULL OR video_expired_at <= ?3)"
             ),
             Expired::Record => oldest!(
                 ", state = 'deleting', key = NULL"
+                by "jobs_by_end"
                 if "state IN ('done', 'failed', 'cancelled') AND coalesce(ended_at, updated_at) <= ?2 \
                     AND (state = 'cancelled' OR mailed_at IS NOT NULL OR told_at <= ?3)"
             ),

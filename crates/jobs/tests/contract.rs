@@ -30,7 +30,7 @@ async fn uploading(jobs: &Jobs, owner: &str) -> Id {
 
 async fn stored(jobs: &Jobs, owner: &str) -> Id {
     let id = uploading(jobs, owner).await;
-    assert!(jobs.stored(&id, 123).await.expect("stored"));
+    assert!(jobs.stored(&id, 123).await.expect("stored").is_some());
     id
 }
 
@@ -57,7 +57,7 @@ async fn a_job_goes_its_way(jobs: Jobs) {
     assert!(job.traceparent.is_some_and(|context| context.ends_with("-01")) && job.ended_at.is_none());
     assert_eq!((job.run, job.settings.bitrate, job.settings.quality), (1, Some(128), None));
     assert!(jobs.still_uploading(&id).await.expect("going on"));
-    assert!(jobs.stored(&id, 123).await.expect("stored"));
+    assert!(jobs.stored(&id, 123).await.expect("stored").is_some());
     assert!(jobs.queued(&id).await.expect("queued"));
     let job = taken(&jobs, &id, TTL).await;
     assert_eq!((job.state, job.attempt, job.outputs.len(), job.video_bytes), (State::Converting, 1, 1, Some(123)));
@@ -81,15 +81,24 @@ async fn a_move_needs_the_state_it_expects(jobs: Jobs) {
     let id = uploading(&jobs, "a@example.com").await;
     assert!(!jobs.queued(&id).await.expect("not yet stored"));
     assert!(matches!(jobs.lease(&id, &Id::fresh(), TTL).await.expect("lease"), Lease::Held));
-    assert!(!jobs.deleting(&id).await.expect("not over"));
-    assert!(jobs.stored(&id, 1).await.expect("stored"));
-    assert!(jobs.stored(&id, 1).await.expect("the same move, repeated after a lost answer"));
+    assert_eq!(jobs.deleting(&id).await.expect("not over"), None);
+    let job = jobs.stored(&id, 1).await.expect("stored").expect("it was uploading");
+    assert_eq!((&job.id, job.state, job.video_bytes), (&id, State::Stored, Some(1)));
+    let again = jobs.stored(&id, 1).await.expect("the same move, repeated after a lost answer");
+    assert_eq!(again.map(|job| job.id), Some(id.clone()));
     assert!(!jobs.abandon(&id).await.expect("accepted"), "an accepted job cannot be abandoned");
     assert!(!jobs.still_uploading(&id).await.expect("over"));
     assert!(jobs.done(&id, 1, &output()).await.expect("nobody's lease").is_none());
     assert!(!jobs.renew(&id, 0, 1, TTL).await.expect("nobody's lease"));
     assert!(matches!(jobs.lease(&Id::fresh(), &Id::fresh(), TTL).await.expect("lease"), Lease::Gone));
-    assert!(!jobs.stored(&Id::fresh(), 1).await.expect("no such job"));
+    assert_eq!(jobs.stored(&Id::fresh(), 1).await.expect("no such job"), None);
+
+    // A worker may be quicker than the lost answer.
+    let job = taken(&jobs, &id, TTL).await;
+    assert!(jobs.done(&id, job.attempt, &output()).await.expect("done").is_some());
+    assert_eq!(jobs.stored(&id, 1).await.expect("repeated").map(|job| job.state), Some(State::Done));
+    assert!(jobs.deleting(&id).await.expect("deleting").is_some());
+    assert_eq!(jobs.stored(&id, 1).await.expect("repeated"), None);
 }
 
 async fn one_of_many_gets_the_lease(jobs: Jobs) {
@@ -138,19 +147,47 @@ async fn what_is_given_back_can_be_taken(jobs: Jobs) {
     let again = taken(&jobs, &id, NO_TIME).await;
     assert_eq!((again.attempt, again.attempt_of_run()), (2, 1), "nothing speaks against it");
     let heir = taken(&jobs, &id, TTL).await;
-    assert_eq!((heir.attempt, heir.attempt_of_run()), (3, 2), "nobody gave this one back");
+    assert_eq!((heir.attempt, heir.attempt_of_run()), (3, 1), "nobody can say that the one before was heard of");
+}
+
+async fn a_lease_counts_if_its_worker_heard_of_it(jobs: Jobs) {
+    let id = stored(&jobs, "a@example.com").await;
+    for (attempt, of_run, heard) in [(1, 1, true), (2, 2, false), (3, 2, false), (4, 2, true), (5, 3, true)] {
+        let job = taken(&jobs, &id, NO_TIME).await;
+        assert_eq!((job.attempt, job.attempt_of_run()), (attempt, of_run));
+        assert!(!heard || jobs.renew(&id, attempt, 0, NO_TIME).await.expect("renew"));
+        // Either the next worker finds that it has run out, or the reconciler does.
+        let claimed = attempt % 2 == 0;
+        assert!(!claimed || jobs.claim(Stuck::Lease, NO_TIME).await.expect("claim").is_some());
+    }
+    assert_eq!(taken(&jobs, &id, TTL).await.attempt_of_run(), 4);
+}
+
+async fn remains_are_named_until_they_are_gone(jobs: Jobs) {
+    let id = stored(&jobs, "a@example.com").await;
+    taken(&jobs, &id, NO_TIME).await;
+    let old = taken(&jobs, &id, NO_TIME).await;
+    let job = taken(&jobs, &id, TTL).await;
+    assert_eq!(job.outputs.len(), 3);
+    assert!(!jobs.tidied(&old).await.expect("asked"), "there is another since");
+    assert!(jobs.tidied(&job).await.expect("tidied"));
+    let tidy = jobs.get(&id).await.expect("get").expect("there");
+    assert_eq!((tidy.state, &tidy.outputs[..]), (State::Converting, &job.outputs[2..]));
+    let output = Output { mp3_fid: job.outputs[2].clone(), ..output() };
+    assert!(jobs.done(&id, job.attempt, &output).await.expect("done").is_some());
+    assert_eq!(jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim"), None);
 }
 
 async fn its_owner_can_end_it(jobs: Jobs) {
     let id = stored(&jobs, "a@example.com").await;
     let job = taken(&jobs, &id, TTL).await;
-    assert!(!jobs.deleting(&id).await.expect("still running"));
+    assert_eq!(jobs.deleting(&id).await.expect("still running"), None);
     assert!(jobs.cancel(&id).await.expect("cancel"));
     assert!(!jobs.cancel(&id).await.expect("cancelled already"));
     assert!(!jobs.renew(&id, job.attempt, 1, TTL).await.expect("the worker learns of it"));
     assert!(jobs.done(&id, job.attempt, &output()).await.expect("too late").is_none());
     assert!(!jobs.remove(&id).await.expect("files first"));
-    assert!(jobs.deleting(&id).await.expect("deleting"));
+    assert!(jobs.deleting(&id).await.expect("deleting").is_some());
     let page = jobs.list("a@example.com", None, 10).await.expect("list");
     assert!(page.jobs.iter().all(|job| job.id != id), "no longer visible");
     assert!(jobs.remove(&id).await.expect("remove"));
@@ -162,7 +199,7 @@ async fn what_was_removed_is_remembered(jobs: Jobs) {
     let (begun, ended) = (uploading(&jobs, "a@example.com").await, stored(&jobs, "b@example.com").await);
     let gone = stored(&jobs, "c@example.com").await;
     for id in [&ended, &gone] {
-        assert!(jobs.cancel(id).await.expect("cancel") && jobs.deleting(id).await.expect("deleting"));
+        assert!(jobs.cancel(id).await.expect("cancel") && jobs.deleting(id).await.expect("deleting").is_some());
     }
     assert!(jobs.remove(&gone).await.expect("remove"));
     assert!(!jobs.remove(&gone).await.expect("again") && !jobs.remove(&begun).await.expect("not deleting"));
@@ -176,14 +213,19 @@ async fn a_message_without_a_record_makes_one(jobs: Jobs) {
     let wished = Settings { channels: Some(Channels::Mono), start: Some(1.5), end: Some(61.25), ..Settings::default() };
     let adopt = || jobs.adopt(&video, "a@example.com", wished.clone());
     let (first, second) = tokio::join!(adopt(), adopt());
-    let (first, second) = (first.expect("adopt"), second.expect("adopt"));
+    let (first, second) = (first.expect("adopt").expect("a record"), second.expect("adopt").expect("a record"));
     assert_eq!((&first.id, &second.id), (&video, &video));
     assert_eq!((first.state, first.owner.as_str()), (State::Queued, "a@example.com"));
-    assert_eq!((first.settings, second.settings), (wished.clone(), wished));
+    assert_eq!((first.settings, second.settings), (wished.clone(), wished.clone()));
     // A video that has a record under another id keeps it.
     let id = stored(&jobs, "a@example.com").await;
     let known = jobs.get(&id).await.expect("get").expect("there");
-    assert_eq!(jobs.adopt(&known.video_fid, "x@example.com", Settings::default()).await.expect("adopt").id, id);
+    let adopted = jobs.adopt(&known.video_fid, "x@example.com", Settings::default()).await.expect("adopt");
+    assert_eq!(adopted.map(|job| job.id), Some(id.clone()));
+    // The message may come again when its owner has deleted all of it.
+    assert!(jobs.cancel(&video).await.expect("cancel") && jobs.deleting(&video).await.expect("deleting").is_some());
+    assert!(jobs.remove(&video).await.expect("removed"));
+    assert_eq!(adopt().await.expect("adopt"), None);
     // And a worker that keeps no ledger may have finished it.
     let mp3 = Id::fresh();
     assert!(jobs.done_elsewhere(&id, &mp3).await.expect("done"));
@@ -351,9 +393,9 @@ async fn a_key_stands_for_one_upload(jobs: Jobs) {
     let second = new("a@example.com", Some(key));
     let id = second.id.clone();
     assert!(jobs.create(second).await.expect("create"));
-    assert!(jobs.stored(&id, 1).await.expect("stored") && jobs.cancel(&id).await.expect("cancel"));
+    assert!(jobs.stored(&id, 1).await.expect("stored").is_some() && jobs.cancel(&id).await.expect("cancel"));
     assert!(!jobs.create(new("a@example.com", Some(key))).await.expect("still there"));
-    assert!(jobs.deleting(&id).await.expect("deleting"));
+    assert!(jobs.deleting(&id).await.expect("deleting").is_some());
     let mut racers = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let jobs = jobs.clone();
@@ -431,7 +473,7 @@ async fn changes_are_seen(jobs: Jobs) {
     let last = jobs.changed(None, 10).await.expect("ask");
     assert_eq!(last.iter().map(|job| &job.id).collect::<Vec<_>>(), [&a]);
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert!(jobs.cancel(&b).await.expect("cancel") && jobs.deleting(&b).await.expect("deleting"));
+    assert!(jobs.cancel(&b).await.expect("cancel") && jobs.deleting(&b).await.expect("deleting").is_some());
     let since = jobs.changed(Some(last[0].updated_at), 10).await.expect("ask");
     assert_eq!(since.iter().map(|job| &job.id).collect::<Vec<_>>(), [&a, &b], "the oldest change first");
     assert_eq!(since[1].state, State::Deleting);
@@ -508,10 +550,10 @@ async fn a_video_is_kept_for_some_time_and_its_record_longer(jobs: Jobs) {
     assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * one + 9);
 
     for expired in [Expired::Video, Expired::Record] {
-        assert_eq!(jobs.expire(expired, TTL).await.expect("asked"), None, "{expired:?}: too early");
+        assert_eq!(jobs.expire(expired, TTL, TTL).await.expect("asked"), None, "{expired:?}: too early");
     }
     let mut found = HashSet::new();
-    while let Some(job) = jobs.expire(Expired::Video, NO_TIME).await.expect("asked") {
+    while let Some(job) = jobs.expire(Expired::Video, NO_TIME, TTL).await.expect("asked") {
         assert!(job.video_expired && job.state != State::Deleting, "{job:?}");
         found.insert(job.id);
     }
@@ -519,19 +561,21 @@ async fn a_video_is_kept_for_some_time_and_its_record_longer(jobs: Jobs) {
     for id in [&failed, &cancelled] {
         assert!(!jobs.retry(id).await.expect("asked"), "there is nothing to try it with");
     }
+    let again = jobs.expire(Expired::Video, NO_TIME, NO_TIME).await.expect("asked");
+    assert!(again.is_some_and(|job| found.contains(&job.id)), "whoever claimed it may have died");
     assert!(jobs.video_removed(&done).await.expect("noted"));
     assert!(!jobs.video_removed(&done).await.expect("once"));
     assert!(!jobs.video_removed(&waiting).await.expect("not expired"));
     assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), 3 * RECORD_BYTES + 2 * 123 + 9);
 
     // Its owner has the mail before it goes.
-    let job = jobs.expire(Expired::Record, NO_TIME).await.expect("asked").expect("found");
+    let job = jobs.expire(Expired::Record, NO_TIME, TTL).await.expect("asked").expect("found");
     assert_eq!((job.id, job.state), (cancelled.clone(), State::Deleting));
-    assert_eq!(jobs.expire(Expired::Record, NO_TIME).await.expect("asked"), None);
+    assert_eq!(jobs.expire(Expired::Record, NO_TIME, TTL).await.expect("asked"), None);
     assert!(jobs.told(&done, 1).await.expect("told"));
-    assert_eq!(jobs.expire(Expired::Record, NO_TIME).await.expect("asked"), None, "the mail is under way");
+    assert_eq!(jobs.expire(Expired::Record, NO_TIME, TTL).await.expect("asked"), None, "the mail is under way");
     assert!(jobs.mailed(&done, 1).await.expect("mailed"));
-    let job = jobs.expire(Expired::Record, NO_TIME).await.expect("asked").expect("found");
+    let job = jobs.expire(Expired::Record, NO_TIME, TTL).await.expect("asked").expect("found");
     assert_eq!((job.id, job.key, job.state), (done.clone(), None, State::Deleting));
     assert_eq!(jobs.kept_bytes("a@example.com").await.expect("asked"), one, "what is being deleted counts no more");
     assert_eq!(state(&jobs, &waiting).await, State::Stored);
@@ -549,7 +593,7 @@ async fn of_many_who_look_for_what_expires_each_finds_another(jobs: Jobs) {
     let mut racers = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let jobs = jobs.clone();
-        racers.spawn(async move { jobs.expire(Expired::Video, NO_TIME).await.expect("asked").map(|job| job.id) });
+        racers.spawn(async move { jobs.expire(Expired::Video, NO_TIME, TTL).await.expect("asked").map(|job| job.id) });
     }
     let found: Vec<_> = racers.join_all().await.into_iter().flatten().collect();
     assert_eq!((found.len(), found.iter().collect::<HashSet<_>>().len()), (4, 4));
@@ -566,6 +610,8 @@ macro_rules! contract {
             a_zombie_loses
             a_failure_keeps_its_reason
             what_is_given_back_can_be_taken
+            a_lease_counts_if_its_worker_heard_of_it
+            remains_are_named_until_they_are_gone
             its_owner_can_end_it
             what_was_removed_is_remembered
             a_message_without_a_record_makes_one
@@ -645,6 +691,9 @@ mod mongo {
         for stuck in all {
             assert_eq!(jobs.claim(stuck, NO_TIME).await.expect("claim"), None, "{stuck:?}");
         }
+        for expired in [Expired::Video, Expired::Record] {
+            assert_eq!(jobs.expire(expired, TTL, TTL).await.expect("asked"), None, "{expired:?}");
+        }
         for _ in 0..20 {
             let waits = stored(&jobs, "a@example.com").await;
             assert!(jobs.queued(&waits).await.expect("queued"));
@@ -659,7 +708,7 @@ mod mongo {
             doc! {"command.findAndModify": "jobs", "command.query.$and": {"$exists": true}, "nModified": {"$ne": 1}};
         let seen = profile.find(claims).await.expect("found");
         let seen: Vec<_> = seen.try_collect().await.expect("read");
-        assert_eq!(seen.len(), all.len() + 1);
+        assert_eq!(seen.len(), all.len() + 3);
         for query in seen {
             assert!(query.get_i32("docsExamined").is_ok_and(|read| read == 0), "{query}");
         }

@@ -1,5 +1,10 @@
 //! What takes a process's rights away, for good.
 
+/// Addresses beyond those of its memory, which take none: the pages that guard threads' stacks, and
+/// the stack of the first thread.
+#[cfg(target_os = "linux")]
+const SLACK: u64 = 64 << 20;
+
 /// From here on this process can compute, use the files that are open, and start threads; with no
 /// more than `memory` bytes of its own. All else is refused by the kernel: opening files, sockets,
 /// other programs, other processes.
@@ -11,8 +16,13 @@
 /// in part.
 #[cfg(target_os = "linux")]
 pub fn lock_down(memory: u64) -> anyhow::Result<()> {
+    // Later there is no file left that says so.
+    let present = linux::address_space()?;
+    linux::share_one_pool();
     linux::restrict_files()?;
     limit(libc::RLIMIT_DATA, memory)?;
+    // What was written and then made read-only is not counted there, but has its addresses.
+    limit(libc::RLIMIT_AS, present.saturating_add(memory).saturating_add(SLACK))?;
     for nothing in [libc::RLIMIT_CORE, libc::RLIMIT_FSIZE, libc::RLIMIT_NOFILE] {
         limit(nothing, 0)?;
     }
@@ -29,9 +39,16 @@ pub fn lock_down(_memory: u64) -> anyhow::Result<()> {
 #[cfg(target_os = "linux")]
 type Resource = libc::__rlimit_resource_t;
 
+/// Where the system's own limit is lower, that one stays: only root could raise it.
 #[cfg(target_os = "linux")]
 fn limit(resource: Resource, to: u64) -> anyhow::Result<()> {
     use anyhow::Context;
+    let mut present = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure lives through the call.
+    if unsafe { libc::getrlimit(resource, &mut present) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("a limit could not be read");
+    }
+    let to = to.min(present.rlim_max);
     let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
     // SAFETY: the structure lives through the call.
     if unsafe { libc::setrlimit(resource, &limit) } != 0 {
@@ -49,6 +66,24 @@ mod linux {
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     };
+
+    /// The bytes that this process's memory and libraries span.
+    pub fn address_space() -> anyhow::Result<u64> {
+        let sizes = std::fs::read_to_string("/proc/self/statm").context("/proc does not say how large it is")?;
+        let pages: u64 = sizes.split(' ').next().unwrap_or_default().parse().context("/proc/self/statm")?;
+        // SAFETY: it takes a number.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        Ok(pages.saturating_mul(u64::try_from(page)?))
+    }
+
+    /// All threads take memory from one pool: for each further one glibc sets 64 MiB of addresses aside.
+    pub fn share_one_pool() {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: mallopt takes two numbers and may be called at any time.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+        }
+    }
 
     /// No path leads anywhere, where the kernel has Landlock (5.13). Where it has not, there is still
     /// no call left that takes a path.

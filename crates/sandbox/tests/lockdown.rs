@@ -33,6 +33,21 @@ fn call(outcome: libc::c_long) -> io::Result<()> {
     if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Memory that was written and is read-only now.
+fn hidden(size: usize) -> io::Result<*mut libc::c_void> {
+    let (both, ours) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_ANONYMOUS | libc::MAP_PRIVATE);
+    // SAFETY: what is mapped is new, and as long as what is written.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), size, both, ours, -1, 0);
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        memory.cast::<u8>().write_bytes(1, size);
+        call(libc::mprotect(memory, size, libc::PROT_READ).into())?;
+        Ok(memory)
+    }
+}
+
 /// Runs in a process of its own, see above.
 #[test]
 #[ignore = "locks up the process that it runs in"]
@@ -72,4 +87,22 @@ fn locked_up() {
     let mut memory = Vec::<u8>::new();
     memory.try_reserve_exact(MEMORY as usize / 4).expect("some");
     Vec::<u8>::new().try_reserve_exact(MEMORY as usize).expect_err("too much");
+    drop(memory);
+
+    // More than it may have, what is set aside for guards, and what was its own before.
+    let (size, too_many) = (16 << 20, (MEMORY as usize + (128 << 20)) / (16 << 20));
+    // With room for all: there is none to be had at the end.
+    let mut pieces = Vec::with_capacity(too_many);
+    let refusal = loop {
+        match hidden(size) {
+            Ok(piece) => pieces.push(piece),
+            Err(error) => break error,
+        }
+        assert!(pieces.len() < too_many, "read-only memory without end");
+    };
+    for piece in pieces {
+        // SAFETY: it was mapped above, and nothing points into it.
+        unsafe { libc::munmap(piece, size) };
+    }
+    assert_eq!(refusal.raw_os_error(), Some(libc::ENOMEM), "{refusal}");
 }

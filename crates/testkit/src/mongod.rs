@@ -64,10 +64,10 @@ impl Mongod {
     /// Ends it in good order.
     ///
     /// # Errors
-    /// When it did not end by itself within 20 s, and was killed.
+    /// When it did not end by itself within 120 s, and was killed.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {
-            process.stop(Duration::from_secs(20)).await?;
+            process.stop(Duration::from_secs(120)).await?;
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Mongod {
         options.server_selection_timeout = Some(Duration::from_secs(2));
         let admin = Client::with_options(options)?.database("admin");
         let process = self.process.as_mut().context("mongod has not been started")?;
-        let ready = poll(Duration::from_secs(60), || {
+        let ready = poll(Duration::from_secs(120), || {
             let alive = process.check_alive();
             let answer = admin.run_command(command.clone());
             async move {

@@ -97,10 +97,10 @@ impl Rabbitmq {
     /// Ends it in good order.
     ///
     /// # Errors
-    /// When it did not end by itself within 30 s, and was killed.
+    /// When it did not end by itself within 120 s, and was killed.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(mut process) = self.process.take() {
-            process.stop(Duration::from_secs(30)).await?;
+            process.stop(Duration::from_secs(120)).await?;
         }
         Ok(())
     }

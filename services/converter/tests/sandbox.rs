@@ -201,6 +201,23 @@ fn a_key_pressed_at_the_terminal_does_not_reach_it() {
 }
 
 #[test]
+fn nothing_of_the_environment_reaches_it() {
+    let (_folder, film) = film(2.0);
+    let sandbox = sandbox(Limits::default());
+    assert!(std::env::vars_os().next().is_some(), "there is something to be kept from it");
+    let look = Some(|| {
+        let children = children();
+        assert_eq!(children.len(), 2, "the process that is copied, and its copy");
+        for child in children {
+            let environment = std::fs::read(format!("/proc/{child}/environ")).expect("a child of ours");
+            assert!(environment.is_empty(), "{}", String::from_utf8_lossy(&environment));
+        }
+    });
+    let input = Meanwhile(File::open(&film).expect("there"), look);
+    sandbox.convert(input, &mut sink(), &Options::default(), &mut go_on).expect("an MP3");
+}
+
+#[test]
 fn one_that_hangs_is_ended() {
     let (_folder, film) = film(5.0);
     let limits = Limits { silence: Duration::from_secs(2), ..Limits::default() };

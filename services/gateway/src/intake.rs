@@ -158,15 +158,12 @@ impl Upload {
         let Some(writer) = self.writer.take() else { return Err(Error::Cancelled) };
         let video = writer.finish().await.map_err(Error::unavailable("the store"))?;
         Point::Received.pass();
-        let (jobs, id) = (self.intake.jobs.clone(), &self.id);
-        if !jobs.stored(id, video.length).await.map_err(Error::unavailable("the store"))? {
-            return Err(Error::Cancelled);
-        }
+        let (jobs, id) = (&self.intake.jobs, &self.id);
+        let stored = jobs.stored(id, video.length).await.map_err(Error::unavailable("the store"))?;
+        let mut job = stored.ok_or(Error::Cancelled)?;
         self.accepted = true;
         Point::Accepted.pass();
         metrics::histogram!("upload_size_bytes").record(video.length as f64);
-        let job = jobs.get(id).await.map_err(Error::unavailable("the store"))?;
-        let mut job = job.ok_or(Error::Cancelled)?;
         tracing::info!(job.id = %job.id, blob.id = %job.video_fid, bytes = video.length, "accepted");
         if self.intake.tell(&job).await {
             job.state = State::Queued;

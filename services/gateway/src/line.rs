@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use common::CancellationToken;
+use common::{CancellationToken, fault::Point};
 use jobs::{Job, Jobs, Role};
 
 use crate::intake::Intake;
@@ -48,6 +48,7 @@ impl Line {
         for owner in self.jobs.holding().await? {
             while self.has_room_for(&owner).await? {
                 let Some(job) = self.jobs.let_go(&owner).await? else { break };
+                Point::LetGo.pass();
                 // If it cannot be told now, the reconciler does it later; nor could others be.
                 if !intake.publish(&job).await {
                     return Ok(());

@@ -22,7 +22,7 @@ pub struct Patience {
     pub queued: Duration,
     /// An upload tells of itself every half minute.
     pub upload: Duration,
-    /// Over, but the notification was not told; or a deletion cut off.
+    /// Over, but the notification was not told; or a deletion cut off, or an expired video's.
     pub leftover: Duration,
     /// Told, and nothing came of it: longer than a mail is tried for.
     pub unmailed: Duration,
@@ -78,7 +78,6 @@ pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {
         if let Err(error) = outcome {
             let error = format!("{error:#}");
             tracing::warn!(error, "the reconciler could not finish its round");
-            continue;
         }
         if swept.is_none_or(|at| at.elapsed() > SWEEP.min(app.config.reconcile.sweep_age / 4)) {
             swept = Some(Instant::now());
@@ -117,17 +116,23 @@ async fn round(app: &App, queue: &Queue) -> anyhow::Result<()> {
 /// Removes what is not to be kept any longer.
 async fn expire(app: &App) -> anyhow::Result<()> {
     let patience = &app.config.reconcile;
-    for (expired, ttl) in [(Expired::Record, patience.mp3_ttl), (Expired::Video, patience.video_ttl)] {
+    for (expired, ttl, others_time) in [
+        (Expired::Record, patience.mp3_ttl, patience.unmailed),
+        (Expired::Video, patience.video_ttl, patience.leftover),
+    ] {
         let Some(ttl) = ttl else { continue };
         for _ in 0..BATCH {
-            let Some(job) = app.jobs.expire(expired, ttl).await? else { break };
+            let Some(job) = app.jobs.expire(expired, ttl, others_time).await? else { break };
             let what = match expired {
                 Expired::Record => {
+                    Point::ClaimedRecord.pass();
                     app.remove(&job).await?;
                     "record"
                 }
                 Expired::Video => {
+                    Point::ClaimedVideo.pass();
                     app.videos.delete(&job.video_fid).await?;
+                    Point::VideoExpired.pass();
                     app.jobs.video_removed(&job.id).await?;
                     tracing::info!(job.id = %job.id, blob.id = %job.video_fid, "the video has expired");
                     "video"
@@ -183,6 +188,7 @@ async fn mend(app: &App, queue: &Queue, stuck: Stuck, job: &Job) -> anyhow::Resu
             for mp3 in job.outputs.iter().filter(|mp3| job.mp3_fid.as_ref() != Some(*mp3)) {
                 app.mp3s.delete(mp3).await?;
             }
+            Point::Tidied.pass();
             app.jobs.tidied(job).await?;
         }
     }
@@ -200,14 +206,20 @@ async fn silence_means_loss(app: &App, queue: &Queue, role: Role) -> anyhow::Res
     Ok(app.jobs.any(role, seen_within).await? && queue.depth(name).await? == 0)
 }
 
+/// One search that fails, or takes too long, does not keep the others from being made.
 async fn sweep(app: &App, queue: &Queue) -> anyhow::Result<()> {
-    claim(app, queue, Stuck::Untidy, app.config.reconcile.sweep_age).await?;
+    let mut outcome = claim(app, queue, Stuck::Untidy, app.config.reconcile.sweep_age).await;
     for (store, blobs) in [("videos", &app.videos), ("mp3s", &app.mp3s)] {
-        let removed = blobs.sweep(app.config.reconcile.sweep_age).await?;
-        if removed > 0 {
-            tracing::info!(store, removed, "removed the remains of interrupted writes");
-        }
-        remove_late(app, store, blobs).await?;
+        outcome = outcome.and(remove_remains(app, store, blobs).await);
+        outcome = outcome.and(remove_late(app, store, blobs).await);
+    }
+    outcome
+}
+
+async fn remove_remains(app: &App, store: &str, blobs: &Blobs) -> anyhow::Result<()> {
+    let removed = blobs.sweep(app.config.reconcile.sweep_age).await?;
+    if removed > 0 {
+        tracing::info!(store, removed, "removed the remains of interrupted writes");
     }
     Ok(())
 }

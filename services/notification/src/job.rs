@@ -149,6 +149,7 @@ impl Worker {
         {
             tracing::warn!(%error, "given up, but the ledger does not know; it may be asked for once more");
         }
+        Point::GivenUp.pass();
     }
 
     async fn note(&self, id: &Id, run: u32) {

@@ -12,6 +12,7 @@ use testkit::{eventually, media};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinHandle,
 };
 
 const SOON: Duration = Duration::from_secs(30);
@@ -25,6 +26,13 @@ fn film(app: &impl Product) -> PathBuf {
     let path = app.path("film.mp4");
     media::film(&path, 2.0, &media::Film::default()).expect("a film");
     path
+}
+
+/// Two big uploads, at once: an upload is over in seconds, and making the second film may take as long.
+async fn begin_uploads(app: &impl Product, [one, another]: [&User; 2]) -> [JoinHandle<reqwest::Result<Response>>; 2] {
+    let paths = [app.path("one.mov"), app.path("another.mov")];
+    // Side by side: each makes its film in one go, before it waits for anything.
+    tokio::join!(one.begin_upload(&paths[0]), another.begin_upload(&paths[1])).into()
 }
 
 /// What a refusal says: its policy and its words.
@@ -66,8 +74,8 @@ pub async fn a_user_has_so_much_room<P: Product>() {
 pub async fn a_user_has_so_many_uploads_at_once<P: Product>() {
     let app = start::<P>(&[("MAX_UPLOADS_PER_USER", "2")]).await;
     let (ada, ben) = (app.user("ada").await, app.user("ben").await);
-    let (film, big) = (film(&app), app.path("big.mov"));
-    let running = [ada.begin_upload(&big).await, ada.begin_upload(&app.path("other.mov")).await];
+    let film = film(&app);
+    let running = begin_uploads(&app, [&ada, &ada]).await;
     eventually(SOON, async || app.kept().await.videos.any == 2).await;
     let (policy, words) = limited(ada.upload(&film).await).await;
     assert_eq!(policy, "\"uploads\";q=2;qu=\"concurrent-requests\"");
@@ -97,7 +105,7 @@ pub async fn all_users_together_have_so_many_uploads_at_once<P: Product>() {
     let app = start::<P>(&[("MAX_UPLOADS", "2")]).await;
     let (ada, ben, cam) = (app.user("ada").await, app.user("ben").await, app.user("cam").await);
     let film = film(&app);
-    let running = [ada.begin_upload(&app.path("one.mov")).await, ben.begin_upload(&app.path("another.mov")).await];
+    let running = begin_uploads(&app, [&ada, &ben]).await;
     eventually(SOON, async || app.kept().await.videos.any == 2).await;
     let refused = cam.upload(&film).await;
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (503, &b"5"[..]));

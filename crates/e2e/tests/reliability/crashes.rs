@@ -4,11 +4,12 @@
 use std::{
     collections::BTreeSet,
     os::unix::process::ExitStatusExt,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use common::fault::Point;
-use e2e::{AllInOne, App, Checker, Due, Product, Setup, User};
+use e2e::{AllInOne, App, Checker, Due, Product, Setup, User, classic};
 use reqwest::{
     Method,
     multipart::{Form, Part},
@@ -45,6 +46,14 @@ enum Deed {
     NewsLoss,
     /// The worker dies when it has written an MP3, whose owner then cancels.
     CancelWritten,
+    /// A film that has to wait for another of its owner's.
+    Wait,
+    /// Films are not kept any longer.
+    ExpireVideo,
+    /// Nothing is kept any longer.
+    ExpireRecord,
+    /// A film of a gateway that keeps no ledger.
+    Classic,
     /// Nothing but time, after a crash at that point.
     After(Point),
 }
@@ -58,7 +67,8 @@ fn ways(point: Point) -> Vec<Way> {
         Abandoned | Emptied => vec![way("gateway", Deed::TwoFilms)],
         Cancelled => vec![way("gateway", Deed::Cancel)],
         Retried => vec![way("gateway", Deed::Retry)],
-        Deleting | VideoRemoved | Mp3Removed => vec![way("gateway", Deed::Delete)],
+        Deleting | VideoRemoved | Mp3Removed | Remembered | Unfiled => vec![way("gateway", Deed::Delete)],
+        LetGo => vec![way("gateway", Deed::Wait)],
         ClaimedStored => vec![way("gateway", Deed::After(Accepted))],
         ClaimedUpload => vec![way("gateway", Deed::After(Received))],
         ClaimedLease => vec![way("gateway", Deed::After(Leased))],
@@ -66,30 +76,103 @@ fn ways(point: Point) -> Vec<Way> {
         ClaimedDeleting => vec![way("gateway", Deed::After(Deleting))],
         ClaimedQueued => vec![way("gateway", Deed::Loss)],
         ClaimedUnmailed | Remailed => vec![way("gateway", Deed::NewsLoss)],
-        ClaimedUntidy => vec![way("gateway", Deed::CancelWritten)],
+        ClaimedUntidy | Tidied => vec![way("gateway", Deed::CancelWritten)],
+        ClaimedVideo | VideoExpired => vec![way("gateway", Deed::ExpireVideo)],
+        ClaimedRecord => vec![way("gateway", Deed::ExpireRecord)],
+        Recorded => vec![way("converter", Deed::Classic)],
         Leased | Written | Done | Told => vec![way("converter", Deed::Film)],
         Failed => vec![way("converter", Deed::SilentFilm)],
         Released | Moved => vec![way("converter", Deed::Stop)],
         Judged => vec![way("converter", Deed::Film), Way { nth: 2, ..way("notification", Deed::Film) }],
         MailDue | MailSent => vec![way("notification", Deed::Film)],
+        // It leaves a letter for the operator, whom `post` plays.
+        GivenUp => vec![],
     }
 }
 
-/// With all in one process: some points cannot be come by while the worker is up, and a message is
-/// moved in one step.
+/// What the gateway waits longer for until it is armed: what it is to die of must not be done before, nor must a
+/// second copy of a message come that is to be lost.
+fn later(point: Point) -> &'static [(&'static str, &'static str)] {
+    use Point::*;
+    match point {
+        ClaimedUntold | Retold | ClaimedUnmailed | Remailed => &[("RENOTIFY_AFTER", "60s")],
+        ClaimedQueued => &[("REPUBLISH_STORED_AFTER", "60s"), ("REPUBLISH_QUEUED_AFTER", "60s")],
+        LetGo => &[("MAX_QUEUED_PER_USER", "1"), ("REPUBLISH_QUEUED_AFTER", "120s")],
+        _ => &[],
+    }
+}
+
+/// What it does sooner once it is armed. Before, an upload might be given up, or an MP3 swept away, that is still
+/// being written.
+fn sooner(point: Point) -> &'static [(&'static str, &'static str)] {
+    use Point::*;
+    match point {
+        ClaimedUntidy | Tidied => &[("SWEEP_AGE", "1s")],
+        ClaimedUnmailed | Remailed => &[("REMAIL_AFTER", "2s")],
+        ClaimedVideo | VideoExpired => &[("VIDEO_TTL", "0s")],
+        ClaimedRecord => &[("MP3_TTL", "0s")],
+        _ => &[],
+    }
+}
+
+/// What stands in [`later`] and [`sooner`] and is not usually set.
+const UNUSUAL: [&str; 3] = ["MAX_QUEUED_PER_USER", "VIDEO_TTL", "MP3_TTL"];
+
+/// With all in one process: some points cannot be come by while the worker is up, a message is moved in one step,
+/// and there is no gateway but its own.
 fn is_for_parts(point: Point) -> bool {
     use Point::*;
-    matches!(point, Cancelled | ClaimedQueued | ClaimedLease | ClaimedUntidy | ClaimedUnmailed | Remailed | Moved)
+    matches!(
+        point,
+        Cancelled
+            | LetGo
+            | ClaimedQueued
+            | ClaimedLease
+            | ClaimedUntidy
+            | Tidied
+            | ClaimedUnmailed
+            | Remailed
+            | Recorded
+            | Moved
+    )
+}
+
+/// What happens from outside of the product.
+trait Outside {
+    /// The broker loses the messages of a queue.
+    async fn lose(&self, queue: &str);
+    /// A gateway that keeps no ledger has taken a film in.
+    async fn send(&self, film: &Path);
+}
+
+impl Outside for App {
+    async fn lose(&self, queue: &str) {
+        self.vhost.purge(queue).await.expect("the messages are lost");
+    }
+
+    async fn send(&self, film: &Path) {
+        let video_fid = classic::put(self, film).await;
+        classic::publish(&classic::channel(self).await, video_fid, &[]).await;
+    }
+}
+
+impl Outside for AllInOne {
+    async fn lose(&self, _queue: &str) {
+        unreachable!("its worker is always there");
+    }
+
+    async fn send(&self, _film: &Path) {
+        unreachable!("nobody else has its queue");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_services_may_die_at_every_point() {
     let app = App::start_with(Setup { env: impatient(), ..Setup::default() }).await;
-    let lose = async |app: &App, queue: &str| app.vhost.purge(queue).await.expect("the message is lost");
     let mut rig = Rig::new(app, false).await;
     for &point in Point::ALL {
         for way in ways(point) {
-            rig.survives(point, way, lose).await;
+            rig.survives(point, way).await;
         }
     }
 }
@@ -100,7 +183,7 @@ async fn all_in_one_may_die_at_every_point() {
     let mut rig = Rig::new(app, true).await;
     for &point in Point::ALL.iter().filter(|point| !is_for_parts(**point)) {
         for way in ways(point) {
-            rig.survives(point, way, async |_, _| unreachable!("its worker is always there")).await;
+            rig.survives(point, way).await;
         }
     }
 }
@@ -115,14 +198,14 @@ struct Rig<P> {
     dead: BTreeSet<&'static str>,
 }
 
-impl<P: Product> Rig<P> {
+impl<P: Product + Outside> Rig<P> {
     async fn new(product: P, one_process: bool) -> Self {
         let ada = product.user("ada").await;
         let (checker, known, dead) = Default::default();
         Self { product, one_process, ada, checker, known, dead }
     }
 
-    async fn survives(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P, &str)) {
+    async fn survives(&mut self, point: Point, way: Way) {
         let started = Instant::now();
         let mut chain = vec![(point, way)];
         while let Deed::After(before) = chain[0].1.deed {
@@ -132,27 +215,16 @@ impl<P: Product> Rig<P> {
         let deed = first_way.deed;
         let refused = matches!(first, Point::Announced | Point::Received)
             || (first == Point::Chunked && way.program == "gateway");
-        // What the gateway is to die of must not be done before it is armed.
-        let later = match point {
-            Point::ClaimedUntold | Point::Retold => Some("RENOTIFY_AFTER"),
-            Point::ClaimedQueued => Some("REPUBLISH_QUEUED_AFTER"),
-            _ => None,
-        };
-        if let Some(name) = later {
-            self.wait_as_usual_but_for(Some((name, "60s")));
+        let later = later(point);
+        if !later.is_empty() {
+            self.wait_as_usual_but_for(later);
             self.product.program("gateway").restart().await;
         }
-        // Nor may an upload be given up, or an MP3 swept away, that is still being written.
-        let sooner = match point {
-            Point::ClaimedUntidy => Some(("SWEEP_AGE", "1s")),
-            Point::ClaimedUnmailed | Point::Remailed => Some(("REMAIL_AFTER", "2s")),
-            _ if refused => Some(("UPLOAD_DEADLINE", "3s")),
-            _ => None,
-        };
-        self.act(first, first_way, lose).await;
+        let sooner = if refused { &[("UPLOAD_DEADLINE", "3s")] } else { sooner(point) };
+        self.act(first, first_way).await;
         // From its next start on.
         self.wait_as_usual_but_for(sooner);
-        if matches!(deed, Deed::Loss | Deed::NewsLoss | Deed::CancelWritten) {
+        if matches!(deed, Deed::Loss | Deed::NewsLoss | Deed::CancelWritten | Deed::ExpireVideo | Deed::ExpireRecord) {
             self.arm(first, first_way).relaunch();
         }
         self.dies(first, first_way).await;
@@ -169,7 +241,7 @@ impl<P: Product> Rig<P> {
         }
         // What was accepted though nobody heard of it; and what was not must be gone.
         let due = match deed {
-            Deed::Film | Deed::Loss | Deed::NewsLoss => Some(Due::Mp3(SECONDS)),
+            Deed::Film | Deed::Loss | Deed::NewsLoss | Deed::Classic => Some(Due::Mp3(SECONDS)),
             Deed::SilentFilm => Some(Due::Failure),
             _ => None,
         };
@@ -191,15 +263,15 @@ impl<P: Product> Rig<P> {
         let checked = self.checker.check(&self.product, SOON).await;
         let wrong = checked.err().unwrap_or_default();
         assert!(wrong.is_empty(), "after a crash of {} at {}: {wrong:#?}", way.program, point.name());
-        if sooner.is_some() {
-            self.wait_as_usual_but_for(None);
+        if !sooner.is_empty() {
+            self.wait_as_usual_but_for(&[]);
             self.product.program("gateway").restart().await;
         }
         eprintln!("{:>7.1?}  {} at {}", started.elapsed(), way.program, point.name());
     }
 
     /// Has somebody do what the program will die of at the point.
-    async fn act(&mut self, point: Point, way: Way, lose: impl AsyncFn(&P, &str)) {
+    async fn act(&mut self, point: Point, way: Way) {
         match way.deed {
             Deed::Film | Deed::SilentFilm => {
                 self.start_armed(point, way).await;
@@ -223,7 +295,7 @@ impl<P: Product> Rig<P> {
                 let film = self.film(Deed::Film);
                 let id = self.ada.submit(&film).await;
                 eventually(SOON, async || self.ada.conversion(&id).await["state"] == "queued").await;
-                lose(&self.product, "video").await;
+                self.product.lose("video").await;
             }
             Deed::NewsLoss => {
                 self.product.program("notification").kill();
@@ -236,7 +308,7 @@ impl<P: Product> Rig<P> {
                     told && state.queues.get("mp3") == Some(&1)
                 };
                 eventually(SOON, told).await;
-                lose(&self.product, "mp3").await;
+                self.product.lose("mp3").await;
             }
             Deed::Cancel => {
                 self.product.program("converter").kill();
@@ -268,6 +340,31 @@ impl<P: Product> Rig<P> {
                 self.known.remove(&id);
                 self.ask(Method::DELETE, &format!("/v1/conversions/{id}")).await;
             }
+            Deed::Wait => {
+                self.start_armed(point, way).await;
+                let id = self.submit(&long_film(&self.product), Due::Mp3(LONG)).await;
+                eventually(SOON, async || self.ada.conversion(&id).await["state"] == "converting").await;
+                // It takes no other film until one stands in the line, and one waits for that.
+                self.product.program("converter").signal(libc::SIGSTOP);
+                for state in ["queued", "stored"] {
+                    let id = self.submit(&self.film(Deed::Film), Due::Mp3(SECONDS)).await;
+                    assert_eq!(self.ada.conversion(&id).await["state"], state);
+                }
+                self.product.program("converter").signal(libc::SIGCONT);
+            }
+            Deed::ExpireVideo | Deed::ExpireRecord => {
+                let id = self.submit(&self.film(Deed::Film), Due::Mp3(SECONDS)).await;
+                self.ada.outcome(&id).await;
+                self.checker.check(&self.product, SOON).await.expect("in order so far");
+                if way.deed == Deed::ExpireRecord {
+                    self.checker = Checker::default();
+                    self.known.clear();
+                }
+            }
+            Deed::Classic => {
+                self.start_armed(point, way).await;
+                self.product.send(&self.film(Deed::Film)).await;
+            }
             Deed::After(_) => unreachable!("it comes after another"),
         }
     }
@@ -296,13 +393,16 @@ impl<P: Product> Rig<P> {
         program
     }
 
-    /// Has the gateway, from its next start on, wait as long as usual for all but one thing.
-    fn wait_as_usual_but_for(&mut self, other: Option<(&str, &str)>) {
+    /// Has the gateway, from its next start on, wait as long as usual for all but some things.
+    fn wait_as_usual_but_for(&mut self, others: &[(&str, &str)]) {
         let gateway = self.product.program("gateway");
+        for name in UNUSUAL {
+            gateway.set(name, None);
+        }
         for (name, value) in impatient() {
             gateway.set(name, Some(&value));
         }
-        if let Some((name, value)) = other {
+        for (name, value) in others {
             gateway.set(name, Some(value));
         }
     }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use e2e::{App, Checker, Due, Product, Setup, User, Wires};
+use e2e::{App, Checker, Due, Heard, Product, Setup, User, Wires};
 use futures_util::future::join_all;
 use testkit::{Breakage, Mariadb, Proxy, Rabbitmq, load_schema};
 
@@ -23,6 +23,8 @@ use crate::{film, impatient, silent_film};
 const CLIENTS: u32 = 4;
 /// Uploads in all, at the most.
 const UPLOADS: u32 = 20_000;
+/// Accepted uploads, in a round of all faults.
+const FEWEST: usize = 20;
 const PEACE: Duration = Duration::from_secs(150);
 /// Beside it, for each upload that was accepted.
 const PEACE_EACH: Duration = Duration::from_millis(500);
@@ -211,14 +213,18 @@ struct Load {
     over: AtomicBool,
     sent: AtomicU32,
     accepted: Mutex<Vec<(String, Due)>>,
+    /// What none of them should have heard.
+    wrong: Mutex<Vec<String>>,
 }
 
 /// Sends films, one after the other, for as long as it is told to.
 async fn client(user: User, films: Vec<(PathBuf, Due)>, load: Arc<Load>, mut lots: Lots) {
     while !load.over.load(SeqCst) && load.sent.fetch_add(1, SeqCst) < UPLOADS {
         let (film, due) = &films[lots.draw(films.len() as u64) as usize];
-        if let Some(id) = user.try_submit(film).await {
-            load.accepted.lock().expect("no panic").push((id, *due));
+        match user.try_submit(film).await {
+            Heard::Accepted(id) => load.accepted.lock().expect("no panic").push((id, *due)),
+            Heard::Wrong(what) => load.wrong.lock().expect("no panic").push(what),
+            Heard::Later | Heard::Nothing => {}
         }
         tokio::time::sleep(lots.between(200, 1_200)).await;
     }
@@ -242,11 +248,12 @@ async fn nothing_is_lost_under_faults_of_every_kind() {
         clients.push(tokio::spawn(client(user, films.clone(), load.clone(), Lots(seed ^ u64::from(n) << 32))));
     }
 
-    let mut dealt: BTreeMap<String, u32> = BTreeMap::new();
+    let (mut dealt, mut decks) = (BTreeMap::<String, u32>::new(), 0);
     let started = Instant::now();
     loop {
         let mut cards = deck();
         lots.shuffle(&mut cards);
+        decks += 1;
         for card in cards {
             eprintln!("{:>7.1?}  {}", started.elapsed(), card.kind());
             *dealt.entry(card.kind()).or_default() += 1;
@@ -274,8 +281,14 @@ async fn nothing_is_lost_under_faults_of_every_kind() {
     }
     let (sent, accepted) = (load.sent.load(SeqCst), checker.accepted());
     println!("{sent} uploads, {accepted} accepted, at rest after {:.0?}", began.elapsed());
-    match checked {
-        Ok(ends) => println!("{ends:?}, 0 lost"),
+    let ends = match checked {
+        Ok(ends) => ends,
         Err(wrong) => panic!("NEMESIS_SEED={seed}: {} complaints: {wrong:#?}", wrong.len()),
-    }
+    };
+    println!("{ends:?}, 0 lost");
+    let wrong = std::mem::take(&mut *load.wrong.lock().expect("no panic"));
+    assert!(wrong.is_empty(), "NEMESIS_SEED={seed}: clients heard {wrong:#?}");
+    // Nothing is lost where nothing is done, either.
+    let enough = accepted >= FEWEST * decks && ends.done >= accepted / 2 && ends.given_up <= 1 + accepted / 20;
+    assert!(enough, "NEMESIS_SEED={seed}: {accepted} accepted in {decks} rounds: {ends:?}");
 }

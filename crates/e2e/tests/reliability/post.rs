@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use common::fault::Point;
 use e2e::{App, Checker, Due, Product, Setup};
 use testkit::{
     eventually,
@@ -50,16 +51,22 @@ async fn mails_arrive_whatever_their_server_does() {
     }
 }
 
-/// Refused for good, it is laid aside for the operator, who sends it when the cause is mended.
+/// Refused for good, it is laid aside for the operator, who sends it when the cause is mended; also if the
+/// notification dies in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_is_refused_is_kept() {
-    let app = App::start_with(Setup { env: env(), ..Setup::default() }).await;
+    let mut app = App::start_with(Setup { env: env(), ..Setup::default() }).await;
     let ada = app.user("ada").await;
     let mut checker = Checker::default();
     app.smtp.set_fault(Phase::Recipient, Fault::Answer(550));
+    app.notification.set("CRASH_AT", Some(Point::GivenUp.name()));
+    app.notification.restart().await;
     let id = ada.submit(&film(&app, 1.0)).await;
     checker.expect(&id, Due::Mp3(1.0));
     ada.outcome(&id).await;
+    app.notification.ended(SOON).await;
+    app.notification.set("CRASH_AT", None);
+    app.notification.restart().await;
     eventually(SOON, async || {
         let held = app.vhost.contents().await.unwrap_or_default();
         held.get("mp3.dead").is_some_and(|dead| dead.ready == 1)

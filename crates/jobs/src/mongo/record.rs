@@ -1,7 +1,7 @@
 //! A record as MongoDB keeps it.
 
 use common::Id;
-use mongodb::bson::DateTime;
+use mongodb::bson::{DateTime, Document, doc, serialize_to_document};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -42,6 +42,9 @@ pub struct Record {
     /// Since when it has stood in the line.
     lined_up_at: DateTime,
     leased_at: Option<DateTime>,
+    /// The worker knows that it has the lease.
+    #[serde(default)]
+    heard: Option<bool>,
     #[serde(default)]
     ended_at: Option<DateTime>,
     #[serde(default)]
@@ -53,9 +56,16 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of a conversion that begins in `state`.
-    pub fn new(new: NewJob, state: State) -> Self {
-        let now = DateTime::now();
+    /// What makes the record of a conversion that begins in `state`, at the server's time.
+    pub fn begun(new: NewJob, state: State) -> Result<Document> {
+        let record = serialize_to_document(&Self::new(new, state)).map_err(|e| Error(e.into()))?;
+        let times = doc! {"created_at": "$$NOW", "updated_at": "$$NOW", "lined_up_at": "$$NOW"};
+        // Names are texts, never expressions, even if they begin with a dollar sign.
+        Ok(doc! {"$mergeObjects": [{"$literal": record}, times]})
+    }
+
+    fn new(new: NewJob, state: State) -> Self {
+        let now = DateTime::MIN;
         Self {
             id: new.id,
             owner: new.owner,
@@ -81,6 +91,7 @@ impl Record {
             updated_at: now,
             lined_up_at: now,
             leased_at: None,
+            heard: None,
             ended_at: None,
             video_expired_at: None,
             video_removed_at: None,

@@ -78,4 +78,10 @@ pub const SCHEMA: Schema = Schema(&[
     -- Since when there have been workers of a kind, and when one was seen last.
     CREATE TABLE roles (role TEXT PRIMARY KEY, since INTEGER NOT NULL, seen_at INTEGER NOT NULL) STRICT;
 ",
+    "
+    -- The worker knows that it has the lease.
+    ALTER TABLE jobs ADD COLUMN heard INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX jobs_with_video ON jobs (coalesce(ended_at, updated_at))
+        WHERE state IN ('done', 'failed', 'cancelled') AND video_removed_at IS NULL;
+",
 ]);

@@ -145,6 +145,28 @@ async fn a_silent_broker_costs_no_more_than_the_limit() {
     queue.depth("video").await.expect_err("no answer");
 }
 
+/// The broker has it all the same: whoever publishes it again makes a double.
+#[tokio::test]
+async fn a_lost_confirm_is_no_lost_message() {
+    let home = Servers::shared().vhost().await.expect("a virtual host");
+    let (proxy, url) = Proxy::before(&home.url()).await;
+    let queue = connect_with(&url, impatient()).await;
+    // It makes the queue and leaves a channel: the next one needs no answer but its confirm.
+    queue.publish("video", &envelope("a")).await.expect("published");
+    proxy.break_it(Breakage::SwallowReplies);
+    let error = publish_fails_in_time(&queue).await;
+    assert!(matches!(error, PublishError::TimedOut), "{error:?}");
+    proxy.mend();
+    // The connection that lost answers is of no more use.
+    proxy.cut();
+    depth_becomes(&queue, "video", 2).await;
+    eventually(SOON, || async { queue.publish("video", &envelope("b")).await }).await;
+    let worker = Worker::diligent(&queue, "video");
+    let seen = worker.has_seen(3).await;
+    assert_eq!(seen[..3].iter().map(text).collect::<Vec<_>>(), ["a", "x", "b"]);
+    worker.stop().await;
+}
+
 /// However long the broker was away: `/readyz` is not late to say that it is back.
 #[tokio::test]
 async fn a_broker_that_is_back_is_found_soon() {

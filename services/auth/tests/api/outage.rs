@@ -15,7 +15,10 @@ fn down() -> Answer {
     text(503, "database is unavailable, try again later")
 }
 
-/// Everything that needs the database says so within 5 s; the rest works, and so does a token whose
+/// More than the service's own limits add up to, by what a busy machine may take.
+const IN_TIME: Duration = Duration::from_secs(15);
+
+/// Everything that needs the database says so in time; the rest works, and so does a token whose
 /// account was seen before.
 async fn assert_down(app: &App, token: Option<&str>) {
     let started = Instant::now();
@@ -24,11 +27,11 @@ async fn assert_down(app: &App, token: Option<&str>) {
         app.login(EMAIL, PASSWORD),
         app.login("nobody@example.com", PASSWORD),
         app.register("new@example.com", PASSWORD),
-        eventually(Duration::from_secs(5), not_ready),
+        eventually(IN_TIME, not_ready),
     );
     let took = started.elapsed();
     assert_eq!((login, unknown, register), (down(), down(), down()));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < IN_TIME, "{took:?}");
     assert_eq!(app.get("/healthz").await.status, 200);
     if let Some(token) = token {
         assert_eq!(app.validate(token).await.status, 200);
@@ -112,7 +115,7 @@ async fn connections_that_die_without_a_word_are_given_up() {
     let watcher = tokio::sync::Mutex::new(connect(Servers::shared().mysql_url()).await);
     let logins = futures_util::future::join_all((0..20).map(|_| app.login(EMAIL, PASSWORD)));
     let cut = async {
-        eventually(Duration::from_secs(3), || async {
+        eventually(Duration::from_secs(20), || async {
             let waiting: i64 = sqlx::query_scalar(
                 "SELECT COUNT(*) FROM information_schema.processlist WHERE db = ? AND info LIKE 'SELECT * FROM%'",
             )

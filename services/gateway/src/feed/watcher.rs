@@ -165,6 +165,28 @@ mod tests {
         assert!(told(&mut watcher, &news).is_empty(), "it is known by now");
     }
 
+    #[tokio::test]
+    async fn it_ends_in_time_whatever_comes() {
+        let (sender, news) = broadcast::channel(8);
+        let until = tokio::time::Instant::now() + Duration::from_millis(100);
+        let mut watcher = Watcher { news, until, ..watcher() };
+        let busy = async {
+            for percent in (0..=100).cycle() {
+                let job = Arc::new(job("a", 10_000, percent));
+                if sender.send(Arc::new(News { changed: vec![job], line: None })).is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let to_its_end = async { while watcher.next().await.is_some() {} };
+        let ended = async {
+            tokio::select! { () = busy => {}, () = to_its_end => {} }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("it came to an end");
+        assert!(tokio::time::Instant::now() >= until);
+    }
+
     #[test]
     fn its_time_alone_is_no_news() {
         let mut watcher = watcher();

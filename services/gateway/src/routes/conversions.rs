@@ -122,7 +122,7 @@ pub async fn delete(State(app): State<App>, Path(id): Path<String>, headers: Hea
         tracing::info!(job.id = %job.id, "cancelled by its owner");
         return Ok(StatusCode::NO_CONTENT);
     }
-    if app.jobs.deleting(&job.id).await.map_err(Error::unavailable("the store"))? {
+    if let Some(job) = app.jobs.deleting(&job.id).await.map_err(Error::unavailable("the store"))? {
         Point::Deleting.pass();
         app.remove(&job).await.map_err(Error::unavailable("the store"))?;
     }

@@ -17,6 +17,7 @@ use crate::{
     App,
     allowance::UploadPlace,
     auth_client::User,
+    conversion::Conversion,
     form::{Field, Form, Part, exactly_one},
     intake::{Announced, KEY_IN_USE, Upload},
     routes::{
@@ -113,7 +114,8 @@ fn place_of_known(app: &App, outcome: &Result<Admitted>) -> Option<UploadPlace> 
 async fn answer(app: &App, job: &Job, headers: &HeaderMap, manner: Manner) -> Result<Response> {
     let location = [(header::LOCATION, format!("/v1/conversions/{}", job.id))];
     if manner == Manner::Api || accepts_json(headers) {
-        let conversion = conversions::represent(app, job).await?;
+        // It is accepted, whether or not its place in the line can be told just now.
+        let conversion = conversions::represent(app, job).await.unwrap_or_else(|_| Conversion::of(job, None));
         return Ok((StatusCode::ACCEPTED, location, Json(conversion)).into_response());
     }
     Ok((location, "success!").into_response())
