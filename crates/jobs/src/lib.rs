@@ -309,8 +309,7 @@ impl Jobs {
         backend!(self.deleting(id))
     }
 
-    /// Notes that of `job`'s outputs only the one that counts, or that is being written, is left. False: there are
-    /// others since.
+    /// Notes that of `job`'s outputs only the one that counts is left. False: there are others since.
     pub async fn tidied(&self, job: &Job) -> Result<bool> {
         backend!(self.tidied(&job.id, &job.outputs))
     }

@@ -100,6 +100,10 @@ impl Ledger {
                 IndexModel::builder().keys(doc! {"mailed_at": 1, "unmailed_at": 1, "state": 1, "told_at": 1}).build(),
             ];
             self.run(|records| async move { records.create_indexes(indexes).await.map(drop) }).await?;
+            // Of the time before ends were noted.
+            let over = doc! {"state": {"$in": ["done", "failed", "cancelled"]}, "ended_at": null};
+            let ended = vec![doc! {"$set": {"ended_at": "$updated_at"}}];
+            self.run(|records| async move { records.update_many(over, ended).await.map(drop) }).await?;
             let expires = IndexOptions::builder().expire_after(REMEMBERED).build();
             let (removed, by_age) = (self.removed.clone(), IndexModel::builder().keys(doc! {"at": 1}).options(expires));
             limited(self.limit, async move { removed.create_index(by_age.build()).await.map(drop) }).await
@@ -315,10 +319,9 @@ impl Ledger {
 
     pub async fn tidied(&self, id: &Id, outputs: &[Id]) -> Result<bool> {
         let outputs: Vec<_> = outputs.iter().map(Id::as_str).collect();
-        let at_rest = ["done", "failed", "cancelled", "converting"].map(Bson::from).to_vec();
-        let same = doc! {"_id": id.as_str(), "state": {"$in": at_rest}, "outputs": outputs};
-        let last = doc! {"$slice": ["$outputs", -1]};
-        self.moved(same, doc! {"outputs": {"$cond": [is_converting(), last, counting()]}}).await
+        let over = ["done", "failed", "cancelled"].map(Bson::from).to_vec();
+        let same = doc! {"_id": id.as_str(), "state": {"$in": over}, "outputs": outputs};
+        self.moved(same, doc! {"outputs": counting()}).await
     }
 
     pub fn remove<'a>(&'a self, id: &'a Id) -> Answer<'a, bool> {
@@ -443,13 +446,9 @@ fn over_since(age: Duration) -> Document {
     all(vec![over, older("$ended_at", age)])
 }
 
-fn is_converting() -> Document {
-    doc! {"$eq": ["$state", "converting"]}
-}
-
 /// Leases that do not count, and the present one, if its worker may never have heard that it has it.
 fn and_unheard() -> Document {
-    let unheard = doc! {"$and": [is_converting(), {"$eq": ["$heard", false]}]};
+    let unheard = doc! {"$and": [{"$eq": ["$state", "converting"]}, {"$eq": ["$heard", false]}]};
     doc! {"$add": ["$attempts_before", {"$cond": [unheard, 1, 0]}]}
 }
 

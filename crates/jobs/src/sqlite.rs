@@ -232,12 +232,11 @@ impl Ledger {
 
     pub async fn tidied(&self, id: &Id, outputs: &[Id]) -> Result<bool> {
         let step = step!(
-            ", outputs = iif(state = 'converting', ?4, coalesce(' ' || mp3_fid, ''))"
-            if "state IN ('done', 'failed', 'cancelled', 'converting') AND outputs = ?3"
+            ", outputs = coalesce(' ' || mp3_fid, '')"
+            if "state IN ('done', 'failed', 'cancelled') AND outputs = ?3"
         );
-        let text = |outputs: &[Id]| outputs.iter().map(|output| format!(" {output}")).collect::<String>();
-        let last = outputs.last_chunk::<1>().map_or(&[][..], |last| last);
-        self.moved(step.bind(id.as_str()).bind(text(outputs)).bind(text(last))).await
+        let outputs: String = outputs.iter().map(|output| format!(" {output}")).collect();
+        self.moved(step.bind(id.as_str()).bind(outputs)).await
     }
 
     pub async fn remove(&self, id: &Id) -> Result<bool> {

@@ -163,21 +163,6 @@ async fn a_lease_counts_if_its_worker_heard_of_it(jobs: Jobs) {
     assert_eq!(taken(&jobs, &id, TTL).await.attempt_of_run(), 4);
 }
 
-async fn remains_are_named_until_they_are_gone(jobs: Jobs) {
-    let id = stored(&jobs, "a@example.com").await;
-    taken(&jobs, &id, NO_TIME).await;
-    let old = taken(&jobs, &id, NO_TIME).await;
-    let job = taken(&jobs, &id, TTL).await;
-    assert_eq!(job.outputs.len(), 3);
-    assert!(!jobs.tidied(&old).await.expect("asked"), "there is another since");
-    assert!(jobs.tidied(&job).await.expect("tidied"));
-    let tidy = jobs.get(&id).await.expect("get").expect("there");
-    assert_eq!((tidy.state, &tidy.outputs[..]), (State::Converting, &job.outputs[2..]));
-    let output = Output { mp3_fid: job.outputs[2].clone(), ..output() };
-    assert!(jobs.done(&id, job.attempt, &output).await.expect("done").is_some());
-    assert_eq!(jobs.claim(Stuck::Untidy, NO_TIME).await.expect("claim"), None);
-}
-
 async fn its_owner_can_end_it(jobs: Jobs) {
     let id = stored(&jobs, "a@example.com").await;
     let job = taken(&jobs, &id, TTL).await;
@@ -611,7 +596,6 @@ macro_rules! contract {
             a_failure_keeps_its_reason
             what_is_given_back_can_be_taken
             a_lease_counts_if_its_worker_heard_of_it
-            remains_are_named_until_they_are_gone
             its_owner_can_end_it
             what_was_removed_is_remembered
             a_message_without_a_record_makes_one

@@ -34,6 +34,9 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// Leases of one run that their workers had heard of and nobody gave back, after which a job is given up although
 /// no attempt ever said what was wrong: its worker died each time.
 const MOST_LEASES: u32 = 8;
+/// Earlier attempts whose remains are looked for: each of those has looked for the ones before it, and a film that is
+/// tried again and again shall not take longer each time.
+const REMAINS: usize = 8;
 /// When the ledger does not answer nothing is known to be wrong with the job: it waits.
 const LEDGER_AWAY: Duration = Duration::from_secs(30);
 
@@ -103,11 +106,13 @@ impl Worker {
         let id = match id {
             Some(id) => id,
             None => match self.jobs.adopt(&message.video_fid, &message.username, settings).await? {
-                Some(job) => job.id,
+                Some(job) => {
+                    Point::Recorded.pass();
+                    job.id
+                }
                 None => return Ok(Lease::Gone),
             },
         };
-        Point::Recorded.pass();
         let output = if Mutant::ReusedId.is_on() { message.video_fid.clone() } else { Id::fresh() };
         self.jobs.lease(&id, &output, self.config.lease).await
     }
@@ -121,16 +126,21 @@ impl Worker {
         }
         let _running = Running::begin();
         // A film of which workers die is to be told from leases of which none heard.
-        if job.attempt > 1
-            && let Err(error) = self.jobs.renew(&job.id, job.attempt, 0, self.config.lease).await
-        {
-            tracing::warn!(%error, "waiting for the ledger");
-            return Verdict::Later { after: LEDGER_AWAY };
-        }
-        let outcome = if job.attempt_of_run() > MOST_LEASES {
-            Err(Ended::Final(Fault::Deadly, "this video could not be converted: every attempt broke off".to_owned()))
-        } else {
-            self.attempt(&job).await
+        let is_ours = match job.attempt {
+            1 => Ok(true),
+            attempt => self.jobs.renew(&job.id, attempt, 0, self.config.lease).await,
+        };
+        let outcome = match is_ours {
+            Err(error) => {
+                tracing::warn!(%error, "waiting for the ledger");
+                return Verdict::Later { after: LEDGER_AWAY };
+            }
+            Ok(false) => Err(Ended::Lost),
+            Ok(true) if job.attempt_of_run() > MOST_LEASES => Err(Ended::Final(
+                Fault::Deadly,
+                "this video could not be converted: every attempt broke off".to_owned(),
+            )),
+            Ok(true) => self.attempt(&job).await,
         };
         let (verdict, outcome) = match outcome {
             Ok(output) => (self.done(&job, &output, started).await, "done"),
@@ -175,9 +185,11 @@ impl Worker {
         let Some((output, remains)) = job.outputs.split_last() else {
             return Err(Ended::store(anyhow::anyhow!("the lease named no output")));
         };
-        // What earlier attempts left, which the next one shall not have to look for.
-        if let Err(error) = self.remove(job, remains).await {
-            tracing::warn!(error = format!("{error:#}"), "remains of an earlier attempt are left for the sweep");
+        // What the last attempts left. If this fails, the sweep finds it, as it finds what comes late.
+        for id in remains.iter().rev().take(REMAINS) {
+            if let Err(error) = self.mp3s.delete(id).await {
+                tracing::warn!(blob.id = %id, %error, "remains of an earlier attempt are left for the sweep");
+            }
         }
         let video = self.videos.stat(&job.video_fid).await.map_err(Ended::store)?;
         let video =
@@ -219,16 +231,6 @@ impl Worker {
             Ok(output) => Ok(output),
             Err(_) => Err(why),
         }
-    }
-
-    async fn remove(&self, job: &Job, remains: &[Id]) -> anyhow::Result<()> {
-        for id in remains {
-            self.mp3s.delete(id).await?;
-        }
-        if !remains.is_empty() {
-            self.jobs.tidied(job).await?;
-        }
-        Ok(())
     }
 
     /// Keeps the lease, until there is a reason to stop.

@@ -58,6 +58,8 @@ fn ttl(env: &mut Env, name: &str) -> Option<Duration> {
 
 /// Between two searches through ledger and stores, at the most.
 const SWEEP: Duration = Duration::from_secs(3_600);
+/// And after one that was not finished.
+const SWEEP_AGAIN: Duration = Duration::from_secs(300);
 /// Findings of one kind in one round; the rest has time until the next.
 const BATCH: usize = 100;
 /// Files that the ledger is asked about at once.
@@ -65,7 +67,8 @@ const PAGE: usize = 10_000;
 
 /// Works until `shutdown`.
 pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {
-    let mut swept: Option<Instant> = None;
+    let sweep_age = app.config.reconcile.sweep_age;
+    let mut next_sweep = Instant::now();
     let mut gauges = Gauges::default();
     while shutdown.run_until_cancelled(tokio::time::sleep(app.config.reconcile.interval)).await.is_some() {
         let outcome = round(&app, &queue).await;
@@ -79,12 +82,9 @@ pub async fn run(app: App, queue: Queue, shutdown: CancellationToken) {
             let error = format!("{error:#}");
             tracing::warn!(error, "the reconciler could not finish its round");
         }
-        if swept.is_none_or(|at| at.elapsed() > SWEEP.min(app.config.reconcile.sweep_age / 4)) {
-            swept = Some(Instant::now());
-            if let Err(error) = sweep(&app, &queue).await {
-                let error = format!("{error:#}");
-                tracing::warn!(error, "the search for remains was not finished");
-            }
+        if next_sweep <= Instant::now() {
+            let is_finished = sweep(&app, &queue).await;
+            next_sweep = Instant::now() + if is_finished { SWEEP } else { SWEEP_AGAIN }.min(sweep_age / 4);
         }
     }
 }
@@ -206,14 +206,19 @@ async fn silence_means_loss(app: &App, queue: &Queue, role: Role) -> anyhow::Res
     Ok(app.jobs.any(role, seen_within).await? && queue.depth(name).await? == 0)
 }
 
-/// One search that fails, or takes too long, does not keep the others from being made.
-async fn sweep(app: &App, queue: &Queue) -> anyhow::Result<()> {
-    let mut outcome = claim(app, queue, Stuck::Untidy, app.config.reconcile.sweep_age).await;
+/// False: not all was looked through. One search that fails, or takes too long, does not keep the others from being
+/// made.
+async fn sweep(app: &App, queue: &Queue) -> bool {
+    let mut outcomes = vec![claim(app, queue, Stuck::Untidy, app.config.reconcile.sweep_age).await];
     for (store, blobs) in [("videos", &app.videos), ("mp3s", &app.mp3s)] {
-        outcome = outcome.and(remove_remains(app, store, blobs).await);
-        outcome = outcome.and(remove_late(app, store, blobs).await);
+        outcomes.push(remove_remains(app, store, blobs).await);
+        outcomes.push(remove_late(app, store, blobs).await);
     }
-    outcome
+    for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        let error = format!("{error:#}");
+        tracing::warn!(error, "the search for remains was not finished");
+    }
+    outcomes.iter().all(Result::is_ok)
 }
 
 async fn remove_remains(app: &App, store: &str, blobs: &Blobs) -> anyhow::Result<()> {
@@ -236,7 +241,7 @@ async fn remove_late(app: &App, store: &str, blobs: &Blobs) -> anyhow::Result<()
         let removed = app.jobs.removed(&jobs).await?;
         for (file, job) in files {
             let Some(job) = job.filter(|job| removed.contains(job)) else { continue };
-            // A message of other programs may have made it anew.
+            // Its removal may have died with its record still there.
             if app.jobs.get(&job).await?.is_some() {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! A mail server that misbehaves in every way costs time, and never a mail.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, os::unix::process::ExitStatusExt};
 
 use common::fault::Point;
 use e2e::{App, Checker, Due, Product, Setup};
@@ -64,7 +64,8 @@ async fn a_mail_that_is_refused_is_kept() {
     let id = ada.submit(&film(&app, 1.0)).await;
     checker.expect(&id, Due::Mp3(1.0));
     ada.outcome(&id).await;
-    app.notification.ended(SOON).await;
+    let ended = app.notification.ended(SOON).await;
+    assert_eq!(ended.signal(), Some(libc::SIGABRT), "{}", app.notification.log());
     app.notification.set("CRASH_AT", None);
     app.notification.restart().await;
     eventually(SOON, async || {
