@@ -1,7 +1,7 @@
 //! The checker, checked: what is broken on purpose turns it red, for the reason it should; the same
 //! story without the mutant does not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::fault::{Mutant, Point};
 use e2e::{App, Checker, Due, Product, Setup, User};
@@ -122,9 +122,17 @@ async fn the_news_is_lost_on_its_way(app: &App, ada: &User, checker: &mut Checke
 async fn a_worker_comes_back_from_the_dead(app: &mut App, ada: &User, checker: &mut Checker) {
     let id = ada.submit(&long_film(app)).await;
     checker.expect(&id, Due::Mp3(LONG));
-    // It has begun to write.
-    eventually(SOON, async || app.state().await.is_ok_and(|state| !state.mp3s.remains.is_empty())).await;
-    app.converters[0].signal(libc::SIGSTOP);
+    // It is looked at while it stands still, and goes on if it has not begun to write.
+    let deadline = Instant::now() + SOON;
+    loop {
+        app.converters[0].signal(libc::SIGSTOP);
+        if app.state().await.is_ok_and(|state| !state.mp3s.remains.is_empty()) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it wrote nothing");
+        app.converters[0].signal(libc::SIGCONT);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     app.add_converter().await;
     ada.outcome(&id).await;
     app.converters[0].signal(libc::SIGCONT);
